@@ -1,0 +1,222 @@
+"""The five ways a batch's records may be compressed. Nothing is decompressed without a bound on what comes out.
+
+The libraries are imported when a batch first needs them. Snappy comes in two framings: what Java clients write (xerial: a header, then blocks
+with their sizes) and a bare block, as some others do.
+"""
+
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from enum import IntEnum
+from typing import TYPE_CHECKING, Any
+
+from pykbroker.protocol.wire import Buffer, Malformed
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+
+class CompressionType(IntEnum):
+    """The low three bits of a batch's attributes. `label` is its name in `compression.type`."""
+
+    NONE = 0
+    GZIP = 1
+    SNAPPY = 2
+    LZ4 = 3
+    ZSTD = 4
+
+    @property
+    def label(self) -> str:
+        """none, gzip, snappy, lz4, zstd."""
+        return self.name.lower()
+
+
+class TooLarge(ValueError):  # noqa: N818 - a state of the input
+    """More would come out than the caller allows."""
+
+
+CHUNK_SIZE = 64 * 1024
+"""How much is decompressed at a time, where the codec lets us ask."""
+
+_XERIAL_MAGIC = b"\x82SNAPPY\x00"
+_XERIAL_BLOCK_SIZE = 32 * 1024
+
+
+def compress(compression: CompressionType, data: Buffer, level: int | None = None) -> bytes:
+    """`data`, compressed as a batch of that type has it. `level` None is the codec's own default."""
+    match compression:
+        case CompressionType.NONE:
+            return bytes(data)
+        case CompressionType.GZIP:
+            packer = zlib.compressobj(-1 if level is None else level, zlib.DEFLATED, 31)
+            return packer.compress(data) + packer.flush()
+        case CompressionType.SNAPPY:
+            return _compress_snappy(data)
+        case CompressionType.LZ4:
+            return _compress_lz4(data, level)
+        case CompressionType.ZSTD:
+            compressed: bytes = _zstd().compress(data, level) if level is not None else _zstd().compress(data)
+            return compressed
+
+
+def decompress(compression: CompressionType, data: Buffer, limit: int) -> bytes:
+    """All of it. Raises TooLarge when more than `limit` bytes come out, and Malformed when it is not what it claims to be."""
+    return b"".join(decompressed_chunks(compression, data, limit))
+
+
+def decompressed_chunks(compression: CompressionType, data: Buffer, limit: int) -> Iterator[Buffer]:
+    """The same, in chunks as they come out: memory is bounded by a chunk, not by the whole. Raises as `decompress` does."""
+    size = 0
+    try:
+        for chunk in _CHUNKS[compression](data, limit):
+            size += len(chunk)
+            if size > limit:
+                raise TooLarge(f"more than {limit} bytes come out of {len(data)} compressed with {compression.label}")
+            yield chunk
+    except (TooLarge, Malformed):
+        raise
+    except Exception as error:
+        raise Malformed(f"{len(data)} bytes are not {compression.label}: {error}") from error
+
+
+def _chunks_none(data: Buffer, _limit: int) -> Iterator[Buffer]:
+    yield data
+
+
+def _chunks_gzip(data: Buffer, _limit: int) -> Iterator[Buffer]:
+    """One gzip member, or several behind one another, as Java's stream reads them."""
+    rest: Buffer = data
+    while len(rest):
+        unpacker = zlib.decompressobj(31)
+        while not unpacker.eof:
+            chunk = unpacker.decompress(rest, CHUNK_SIZE)
+            rest = unpacker.unconsumed_tail
+            if not chunk and not unpacker.eof and not rest:
+                raise Malformed("the gzip stream ends too early")
+            yield chunk
+        rest = unpacker.unused_data
+
+
+def _chunks_zstd(data: Buffer, _limit: int) -> Iterator[Buffer]:
+    zstd = _zstd()
+    rest: Buffer = data
+    while len(rest):
+        unpacker = zstd.ZstdDecompressor()
+        yield from _fed(lambda given, unpacker=unpacker: unpacker.decompress(given, max_length=CHUNK_SIZE), unpacker, rest)
+        rest = unpacker.unused_data
+
+
+def _chunks_lz4(data: Buffer, limit: int) -> Iterator[Buffer]:
+    lz4 = _lz4()
+    if lz4 is None:
+        import cramjam
+
+        yield _cramjam_into(cramjam.lz4.decompress_into, data, limit)
+        return
+    rest: Buffer = data
+    while len(rest):
+        unpacker = lz4.LZ4FrameDecompressor()
+        yield from _fed(lambda given, unpacker=unpacker: unpacker.decompress(given, max_length=CHUNK_SIZE), unpacker, rest)
+        rest = unpacker.unused_data or b""
+
+
+def _fed(step: Callable[[Buffer], bytes], unpacker: Any, data: Buffer) -> Iterator[Buffer]:  # noqa: ANN401 - any decompressor object
+    """Drain a decompressor object of the shape that bz2, lzma, zstd and lz4 share."""
+    chunk = step(data)
+    while True:
+        yield chunk
+        if unpacker.eof:
+            return
+        if unpacker.needs_input:
+            raise Malformed("the stream ends too early")
+        chunk = step(b"")
+
+
+def _chunks_snappy(data: Buffer, limit: int) -> Iterator[Buffer]:
+    if bytes(data[:8]) != _XERIAL_MAGIC:
+        yield _snappy_block(data, limit)
+        return
+    position, end = 16, len(data)
+    while position < end:
+        if end - position < 4:
+            raise Malformed("a snappy block's size is cut off")
+        (size,) = struct.unpack_from(">i", data, position)
+        position += 4
+        if not 0 <= size <= end - position:
+            raise Malformed(f"a snappy block claims {size} bytes, {end - position} are there")
+        yield _snappy_block(data[position : position + size], limit)
+        position += size
+
+
+def _snappy_block(block: Buffer, limit: int) -> Buffer:
+    """One block; the size that it claims is checked before room is made for it."""
+    import cramjam
+
+    claimed = cramjam.snappy.decompress_raw_len(block)
+    if claimed > limit:
+        raise TooLarge(f"a snappy block claims {claimed} bytes, at most {limit} are allowed")
+    out = bytearray(claimed)
+    written = cramjam.snappy.decompress_raw_into(block, out)
+    if written != claimed:
+        raise Malformed(f"a snappy block claims {claimed} bytes and holds {written}")
+    return out
+
+
+def _compress_snappy(data: Buffer) -> bytes:
+    import cramjam
+
+    view = memoryview(data)
+    parts = [_XERIAL_MAGIC, struct.pack(">ii", 1, 1)]
+    for start in range(0, len(view), _XERIAL_BLOCK_SIZE):
+        block = bytes(cramjam.snappy.compress_raw(view[start : start + _XERIAL_BLOCK_SIZE]))
+        parts += (struct.pack(">i", len(block)), block)
+    return b"".join(parts)
+
+
+def _compress_lz4(data: Buffer, level: int | None) -> bytes:
+    lz4 = _lz4()
+    if lz4 is None:
+        import cramjam
+
+        return bytes(cramjam.lz4.compress(data, level=level or 0))
+    compressed: bytes = lz4.compress(bytes(data), compression_level=level or 0, block_linked=False, store_size=False)
+    return compressed
+
+
+def _cramjam_into(unpack: Callable[[Buffer, bytearray], int], data: Buffer, limit: int) -> bytes:
+    """Into a buffer that grows up to the limit: cramjam fails where it does not fit."""
+    size = min(limit, max(CHUNK_SIZE, 4 * len(data)))
+    while True:
+        out = bytearray(size)
+        try:
+            return bytes(out[: unpack(data, out)])
+        except Exception:
+            if size >= limit:
+                raise TooLarge(f"more than {limit} bytes come out, or the frame is damaged") from None
+            size = min(limit, size * 4)
+
+
+def _lz4() -> "ModuleType | None":
+    """The lz4 library, which has no wheels for some platforms; cramjam stands in there, ten times slower."""
+    try:
+        from lz4 import frame
+    except ImportError:
+        return None
+    return frame
+
+
+def _zstd() -> "ModuleType":
+    try:
+        from compression import zstd  # Python 3.14
+    except ImportError:
+        from backports import zstd
+    return zstd
+
+
+_CHUNKS: dict[CompressionType, Callable[[Buffer, int], Iterator[Buffer]]] = {
+    CompressionType.NONE: _chunks_none,
+    CompressionType.GZIP: _chunks_gzip,
+    CompressionType.SNAPPY: _chunks_snappy,
+    CompressionType.LZ4: _chunks_lz4,
+    CompressionType.ZSTD: _chunks_zstd,
+}
