@@ -1,0 +1,245 @@
+"""The seam to the disk: the dozen operations a log needs. No other module of the broker touches files.
+
+Names are relative, with `/` between directory and file. Whatever goes wrong is an OSError. `OsFiles` keeps a bounded number of files open;
+`memory_files.py` has the implementations that live in memory, forget what was not synced, or fail when they are told to.
+"""
+
+import errno
+import os
+import shutil
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from pykbroker.protocol.wire import Buffer
+
+try:
+    import fcntl
+except ImportError:  # Windows has no advisory locks of this kind
+    fcntl = None  # type: ignore[assignment]
+
+try:
+    import resource
+except ImportError:  # nor limits
+    resource = None  # type: ignore[assignment]
+
+_MOST_PIECES = 512
+"""writev takes no more than IOV_MAX (1024 everywhere that we know of)."""
+
+
+class AlreadyLocked(OSError):  # noqa: N818
+    """Another process has this data directory."""
+
+
+class Files(Protocol):
+    """What a log asks of a disk."""
+
+    def append(self, name: str, pieces: Sequence[Buffer]) -> None:
+        """Write all pieces behind the end of a file, which is made if it is not there. On an error some of them may have been written."""
+
+    def read(self, name: str, position: int, size: int) -> Buffer:
+        """At most `size` bytes from `position`; fewer at the end of the file."""
+
+    def size(self, name: str) -> int:
+        """How long a file is. FileNotFoundError where it is not there."""
+
+    def truncate(self, name: str, size: int) -> None:
+        """Cut a file to `size` bytes."""
+
+    def replace(self, name: str, data: bytes) -> None:
+        """Give a file new content, whole or not at all, and durably so: a temporary file, synced, renamed, its directory synced."""
+
+    def rename(self, name: str, new_name: str) -> None:
+        """Rename a file or a directory."""
+
+    def delete(self, name: str) -> None:
+        """Delete a file, or a directory with all that is in it; harmless where it is not there."""
+
+    def list(self, directory: str) -> list[str]:
+        """The names within a directory, sorted; none where there is no such directory."""
+
+    def make_directory(self, name: str) -> None:
+        """Make a directory; harmless where it is there."""
+
+    def syncer(self, name: str) -> Callable[[], None]:
+        """A function, to be called once and on any thread, after which what has been appended so far survives a power loss."""
+
+    def sync_directory(self, name: str) -> None:
+        """Make names made, renamed and deleted in a directory survive a power loss."""
+
+    def close(self) -> None:
+        """Let go of everything, the lock included."""
+
+
+class OsFiles:
+    """Files below a directory of the machine, which this process has for itself."""
+
+    def __init__(self, root: str, most_open: int | None = None) -> None:
+        self.root = root
+        os.makedirs(root, mode=0o700, exist_ok=True)
+        self._open: OrderedDict[str, int] = OrderedDict()
+        self._pinned: dict[str, int] = {}
+        self._most_open = most_open or _default_most_open()
+        self._lock = self._take_lock()
+
+    def append(self, name: str, pieces: Sequence[Buffer]) -> None:
+        """One writev; more where the system takes fewer bytes than it was given."""
+        descriptor = self._descriptor(name)
+        if len(pieces) == 1:
+            size = len(pieces[0])
+            written = os.write(descriptor, pieces[0])
+        else:
+            size = sum(len(piece) for piece in pieces)
+            written = os.writev(descriptor, pieces[:_MOST_PIECES])
+        if written < size:
+            self._append_rest(descriptor, pieces, written)
+
+    def _append_rest(self, descriptor: int, pieces: Sequence[Buffer], written: int) -> None:
+        rest = memoryview(b"".join(pieces))[written:]
+        while rest:
+            written = os.write(descriptor, rest)
+            if written == 0:
+                raise OSError(errno.EIO, "nothing was written")
+            rest = rest[written:]
+
+    def read(self, name: str, position: int, size: int) -> Buffer:
+        """One pread; more only if the system gives fewer bytes than are there."""
+        data = os.pread(self._descriptor(name, create=False), size, position)
+        return data
+
+    def size(self, name: str) -> int:
+        """Asked of the system each time; a log keeps count itself."""
+        return os.stat(self._path(name)).st_size
+
+    def truncate(self, name: str, size: int) -> None:
+        """Cut a file."""
+        os.ftruncate(self._descriptor(name, create=False), size)
+
+    def replace(self, name: str, data: bytes) -> None:
+        """Temporary file, fsync, rename, fsync of the directory."""
+        path = self._path(name)
+        temporary = path + ".tmp"
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o600)
+        try:
+            written = 0
+            while written < len(data):
+                written += os.write(descriptor, data[written:])
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        self._forget(name)
+        os.replace(temporary, path)
+        _sync_directory(os.path.dirname(path))
+
+    def rename(self, name: str, new_name: str) -> None:
+        """Open handles of the old name are closed first."""
+        self._forget(name)
+        os.replace(self._path(name), self._path(new_name))
+
+    def delete(self, name: str) -> None:
+        """A file or a whole directory."""
+        self._forget(name)
+        path = self._path(name)
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            return
+        except (IsADirectoryError, PermissionError):
+            shutil.rmtree(path)
+
+    def list(self, directory: str) -> list[str]:
+        """Sorted."""
+        try:
+            return sorted(os.listdir(self._path(directory)))
+        except FileNotFoundError:
+            return []
+
+    def make_directory(self, name: str) -> None:
+        """For the owner alone (0700)."""
+        os.makedirs(self._path(name), mode=0o700, exist_ok=True)
+
+    def syncer(self, name: str) -> Callable[[], None]:
+        """Pins the handle until the sync is done, so that it is not closed under a thread that syncs it."""
+        descriptor = self._descriptor(name)
+        self._pinned[name] = self._pinned.get(name, 0) + 1
+        sync = getattr(os, "fdatasync", os.fsync)
+
+        def run() -> None:
+            try:
+                sync(descriptor)
+            finally:
+                self._pinned[name] -= 1
+
+        return run
+
+    def sync_directory(self, name: str) -> None:
+        """fsync of the directory itself."""
+        _sync_directory(self._path(name))
+
+    def close(self) -> None:
+        """Close all handles; the lock goes last."""
+        for descriptor in self._open.values():
+            os.close(descriptor)
+        self._open.clear()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _path(self, name: str) -> str:
+        return f"{self.root}/{name}" if name else self.root
+
+    def _descriptor(self, name: str, *, create: bool = True) -> int:
+        descriptor = self._open.get(name)
+        if descriptor is not None:
+            self._open.move_to_end(name)
+            return descriptor
+        if len(self._open) >= self._most_open:
+            self._close_least_used()
+        flags = os.O_RDWR | os.O_APPEND | (os.O_CREAT if create else 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+        descriptor = os.open(self._path(name), flags, 0o600)
+        self._open[name] = descriptor
+        return descriptor
+
+    def _close_least_used(self) -> None:
+        for name in self._open:
+            if not self._pinned.get(name):
+                self._pinned.pop(name, None)
+                os.close(self._open.pop(name))
+                return
+
+    def _forget(self, name: str) -> None:
+        """Close what is open of a file, or of all files in a directory."""
+        for known in [name] if name in self._open else [known for known in self._open if known.startswith(name + "/")]:
+            if self._pinned.get(known):
+                # a sync runs on another thread: its handle is left to it, and closed with the others at the end
+                self._open[f"{known} (renamed {len(self._open)})"] = self._open.pop(known)
+            else:
+                os.close(self._open.pop(known))
+
+    def _take_lock(self) -> int | None:
+        descriptor = os.open(self._path(".lock"), os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+        if fcntl is not None:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                os.close(descriptor)
+                raise AlreadyLocked(errno.EWOULDBLOCK, f"the data directory {self.root} is in use by another process") from None
+        return descriptor
+
+
+def _default_most_open() -> int:
+    """Three quarters of what the process may open: the rest is for sockets."""
+    if resource is None:
+        return 512
+    soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(64, min(4096, soft // 2))
+
+
+def _sync_directory(path: str) -> None:
+    if os.name == "nt":
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
