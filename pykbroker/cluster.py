@@ -5,30 +5,136 @@ reproducible from its seed, and a test needs no event loop.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from pykbroker.apis import ApiModule, served
+from pykbroker.broker import Broker
+from pykbroker.config_definitions import ResourceType
 from pykbroker.context import Answer, Close, Context
+from pykbroker.controller import Controller
+from pykbroker.coordinator.groups import GroupCoordinator
+from pykbroker.fetch_sessions import FetchSessions
 from pykbroker.later import Later
 from pykbroker.limits import MAX_ARRAY_ELEMENTS_PER_REQUEST
-from pykbroker.node import Node
+from pykbroker.log_directory import LogDirectory, topic_id_text
+from pykbroker.metadata import Metadata
+from pykbroker.metadata_log import MetadataLog
 from pykbroker.protocol.apis import API_BY_KEY
 from pykbroker.protocol.codec import decoder
 from pykbroker.protocol.errors import ErrorCode, KafkaError
 from pykbroker.protocol.header import API_VERSIONS, RequestHeader, read_request_header, response_frame
-from pykbroker.protocol.messages import Message
+from pykbroker.protocol.messages import ConfigRecord, Message
 from pykbroker.protocol.wire import Buffer, Malformed
-from pykbroker.session import Session
+from pykbroker.storage.checkpoints import META_PROPERTIES, CheckpointDamaged, read_properties, write_properties
+
+if TYPE_CHECKING:
+    from pykbroker.clock import Clock
+    from pykbroker.config import Configuration
+    from pykbroker.context import Offload, Random
+    from pykbroker.metadata import Topic
+    from pykbroker.session import Session
+    from pykbroker.storage.files import Files
 
 log = logging.getLogger("pykbroker")
 
 Response = Message | Close | None
 
 
-class Cluster(Node):
-    """The broker's state (see Node), and the way in for requests."""
+class Cluster:
+    """The state, and the way in for requests. Nothing is served before `start`."""
 
-    def handle(self, session: Session, frame: Buffer) -> Answer | Later[Answer | Close | None] | Close | None:
+    def __init__(
+        self, *, clock: "Clock", waits: "Clock", files: "Files", config: "Configuration", random: "Random", offload: "Offload"
+    ) -> None:
+        self.clock = clock
+        """The broker's own time: sessions, retention, expiry."""
+        self.waits = waits
+        """The time of what clients time themselves: a Fetch's max_wait_ms, a Produce's timeout_ms."""
+        self.files = files
+        self.config = config
+        self.random = random
+        self.offload = offload
+        self.logs = LogDirectory(files, config, clock, offload)
+        self.metadata_log = MetadataLog(files, clock, offload)
+        self.broker = Broker(config.integer("node.id"))
+        self.metadata = Metadata(self)
+        self.controller = Controller(self)
+        self.groups = GroupCoordinator(self)
+        self.fetch_sessions = FetchSessions(self)
+        self.unexpected_errors: list[BaseException] = []
+        """Bugs: exceptions that nobody expected, each answered with UNKNOWN_SERVER_ERROR. A test looks at them at its end."""
+
+    # -- life ----------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Replay what is on disk, check it where the last stop was not clean, and be ready to serve. Raises OSError, CheckpointDamaged."""
+        self._identify()
+        self.logs.open()
+        self.metadata_log.open(clean=self.logs.was_clean)
+        for offset, record in self.metadata_log.replay():
+            self._replay(offset, record)
+        self.controller.start()
+        if not self.logs.was_clean:
+            self.logs.recover_all(
+                (topic.name, partition.index, topic.topic_id) for topic in self.metadata.topics.values() for partition in topic.partitions
+            )
+        self.metadata.on_topic_deleted.append(self._topic_deleted)
+        self.config.on_change.append(self._config_changed)
+        self.groups.start()
+        self.logs.start_housekeeping()
+
+    def stop(self) -> None:
+        """Everything to disk, and the mark that says that the stop was clean."""
+        self.groups.stop()
+        self.logs.close(self.broker.epoch)
+        self.metadata_log.close()
+        self.files.close()
+
+    def _identify(self) -> None:
+        """Who this data directory belongs to: read, or decided now and written down (Kafka's meta.properties)."""
+        known = read_properties(self.files, META_PROPERTIES)
+        if known is None:
+            known = {
+                "version": "1",
+                "cluster.id": topic_id_text(self.random.randbytes(16)),
+                "node.id": str(self.broker.node_id),
+                "directory.id": topic_id_text(self.random.randbytes(16)),
+            }
+            write_properties(self.files, META_PROPERTIES, known)
+        if known.get("node.id") != str(self.broker.node_id):
+            raise CheckpointDamaged(
+                f"The data directory belongs to node {known.get('node.id')}, not to node.id={self.broker.node_id}; "
+                "set node.id to that, or use another data directory."
+            )
+        self.metadata.cluster_id = known["cluster.id"]
+
+    def append_metadata(self, records: Sequence[Message]) -> Later[None] | None:
+        """The controller's decision: written, replayed, and durable when the Later says so (None: now). Raises KafkaError when the disk fails."""
+        first_offset, durable = self.metadata_log.append(records)
+        for number, record in enumerate(records):
+            self._replay(first_offset + number, record)
+        return durable
+
+    def _replay(self, offset: int, record: Message) -> None:
+        if isinstance(record, ConfigRecord):
+            self.config.replay(record)
+        self.metadata.replay(record, offset)
+
+    def _topic_deleted(self, topic: "Topic") -> None:
+        for partition in topic.partitions:
+            self.logs.delete_log(topic.name, partition.index)
+        self.config.forget(ResourceType.TOPIC, topic.name)
+
+    def _config_changed(self, resource_type: ResourceType, name: str) -> None:
+        if resource_type == ResourceType.TOPIC:
+            self.logs.reconfigure([name])
+        elif resource_type == ResourceType.BROKER:
+            self.logs.reconfigure(self.metadata.topics)
+
+    # -- a request -----------------------------------------------------------------------------------------------
+
+    def handle(self, session: "Session", frame: Buffer) -> Answer | Later[Answer | Close | None] | Close | None:
         """One request in; what goes back out, now or later. None: the protocol sends nothing. `frame` is without its size."""
         try:
             header, body = read_request_header(frame)
@@ -63,9 +169,14 @@ class Cluster(Node):
         """The answer in place of one that failed: an expected fault has its code, anything else is a bug and is kept for who asks."""
         if isinstance(error, KafkaError):
             return module.failed(request, error.error_code)
-        log.error("%s failed unexpectedly", type(request).__name__, exc_info=error)
-        self.unexpected_errors.append(error)
+        self.report(error, f"{type(request).__name__} failed unexpectedly")
         return module.failed(request, ErrorCode.UNKNOWN_SERVER_ERROR)
+
+    def report(self, error: BaseException, what: str) -> None:
+        """A bug came to light: it is logged with its traceback, and kept for a test to find."""
+        log.error("%s", what, exc_info=error)
+        if len(self.unexpected_errors) < _MOST_KEPT_ERRORS:
+            self.unexpected_errors.append(error)
 
     def _answer(self, header: RequestHeader, response: Response) -> Answer | Close | None:
         if response is None or isinstance(response, Close):
@@ -80,3 +191,6 @@ class Cluster(Node):
         settle: Callable[[Response], None] = lambda settled: answer.settle(self._answer(header, settled))  # noqa: E731
         response.then(settle, lambda error: settle(self._failed(module, request, error)))
         return answer.value if answer.settled else answer
+
+
+_MOST_KEPT_ERRORS = 100

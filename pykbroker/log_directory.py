@@ -1,0 +1,313 @@
+"""All logs of one broker: opened at start, made and deleted with their topics, looked after from time to time.
+
+After a clean stop nothing is checked; after any other, every log is, from its recovery point on. Files and formats are Kafka's (storage/checkpoints.py).
+"""
+
+import base64
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING
+
+from pykbroker.protocol.compression import CompressionType
+from pykbroker.protocol.errors import ErrorCode, KafkaError
+from pykbroker.protocol.records import TimestampType
+from pykbroker.storage import checkpoints, loader
+from pykbroker.storage.log import UNLIMITED, LogConfig, UnifiedLog
+from pykbroker.storage.segment import LogSegment
+from pykbroker.storage.validator import ValidationSettings
+
+if TYPE_CHECKING:
+    from pykbroker.clock import Clock
+    from pykbroker.config import Configuration, TopicConfig
+    from pykbroker.context import Offload
+    from pykbroker.storage.files import Files
+
+log = logging.getLogger("pykbroker")
+
+LOGS_PER_SLICE = 50
+"""How many logs are looked after in one go, before others have their turn (law 5)."""
+
+_LONGEST_FLUSH_CHECK_MS = 60_000
+
+
+class LogDirectory:
+    """The logs of one data directory, by (topic, partition)."""
+
+    def __init__(self, files: "Files", config: "Configuration", clock: "Clock", offload: "Offload") -> None:
+        self.files = files
+        self.config = config
+        self.clock = clock
+        self.offload = offload
+        self.logs: dict[checkpoints.TopicPartition, UnifiedLog] = {}
+        self.was_clean = True
+        self.on_offline: list[Callable[[UnifiedLog], None]] = []
+        """Told when a log went offline: whoever keeps something that is replayed from it."""
+        self._start_offsets: dict[checkpoints.TopicPartition, int] = {}
+        self._recovery_points: dict[checkpoints.TopicPartition, int] = {}
+        self._written_start_offsets: dict[checkpoints.TopicPartition, int] = {}
+        self._log_configs: dict[str, tuple[TopicConfig, LogConfig]] = {}
+        self._stopped = False
+
+    def open(self) -> None:
+        """Read what the last stop left, and clean up after deletions that it interrupted."""
+        self.was_clean = checkpoints.take_clean_shutdown_mark(self.files)
+        self._start_offsets = checkpoints.read_offsets(self.files, checkpoints.LOG_START_OFFSETS)
+        self._recovery_points = checkpoints.read_offsets(self.files, checkpoints.RECOVERY_POINTS)
+        for name in self.files.list(""):
+            if name.endswith("-delete"):
+                self.files.delete(name)
+
+    def log_of(self, topic: str, partition: int, topic_id: bytes) -> UnifiedLog:
+        """The log of a partition, opened when it is first asked for: made where it is new, recovered where the last stop was not clean.
+
+        Raises KafkaError(KAFKA_STORAGE_ERROR) where that fails.
+        """
+        opened = self.logs.get((topic, partition))
+        if opened is None:
+            try:
+                opened = self._open_log(topic, partition, topic_id)
+            except (OSError, ValueError) as error:
+                log.error("The log %s-%d cannot be opened: %s", topic, partition, error)
+                raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, f"The log {topic}-{partition} cannot be opened: {error}") from error
+        return opened
+
+    def recover_all(self, partitions: Iterable[tuple[str, int, bytes]]) -> None:
+        """After a stop that was not clean: check every log that has a directory, before anybody is served."""
+        present = set(self.files.list(""))
+        for topic, partition, topic_id in partitions:
+            if f"{topic}-{partition}" in present:
+                self.log_of(topic, partition, topic_id)
+
+    def _open_log(self, topic: str, partition: int, topic_id: bytes) -> UnifiedLog:
+        key = (topic, partition)
+        directory = f"{topic}-{partition}"
+        config = self.log_config(topic)
+        now_ms = self.clock.now_ms
+        written_id = checkpoints.read_partition_metadata(self.files, directory)
+        if written_id is None or written_id != topic_id_text(topic_id):
+            self._make_room(directory, topic_id, written_id)
+            opened = loader.create(self.files, directory, config, self.offload, now_ms)
+        else:
+            opened = loader.load(
+                self.files,
+                directory,
+                config,
+                self.offload,
+                now_ms,
+                start_offset=self._start_offsets.get(key, 0),
+                recovery_point=self._recovery_points.get(key, 0),
+                clean=self.was_clean,
+            )
+            if not self.was_clean:
+                for _ in loader.recover(opened):
+                    pass
+        opened.on_offline = self._log_went_offline
+        self.logs[key] = opened
+        return opened
+
+    def _make_room(self, directory: str, topic_id: bytes, written_id: str | None) -> None:
+        """A new partition's directory; one of the same name is left over from a topic that was deleted, or was never finished."""
+        if written_id is not None or self.files.list(directory):
+            self.files.delete(directory)
+        self.files.make_directory(directory)
+        checkpoints.write_partition_metadata(self.files, directory, topic_id_text(topic_id))
+
+    def delete_log(self, topic: str, partition: int) -> None:
+        """The partition is gone: its directory is renamed at once, and deleted after file.delete.delay.ms."""
+        deleted = self.logs.pop((topic, partition), None)
+        if deleted is None:
+            return
+        deleted.offline = "its topic was deleted"
+        self._start_offsets.pop((topic, partition), None)
+        doomed = f"{topic}-{partition}.{self.clock.now_ms:x}-delete"
+        try:
+            self.files.rename(deleted.directory, doomed)
+        except OSError as error:
+            log.error("The directory %s could not be renamed: %s", deleted.directory, error)
+            return
+        self.clock.call_later(deleted.config.file_delete_delay_ms, lambda: self._delete(doomed))
+
+    def reconfigure(self, topics: Iterable[str]) -> None:
+        """The configuration of these topics, or of the broker, has changed."""
+        wanted = set(topics)
+        for (topic, _), one in self.logs.items():
+            if topic in wanted:
+                one.config = self.log_config(topic)
+
+    def log_config(self, topic: str) -> LogConfig:
+        """What a topic's configuration asks of its logs; one object for all logs of a topic."""
+        wanted = self.config.topic(topic)
+        known = self._log_configs.get(topic)
+        if known is None or known[0] is not wanted:
+            known = self._log_configs[topic] = (wanted, log_config(wanted))
+        return known[1]
+
+    def start_housekeeping(self) -> None:
+        """Retention, flushing and checkpoints, each at its own interval, for as long as the broker runs."""
+        self._every("log.retention.check.interval.ms", self._retain)
+        self._every("producer.id.expiration.check.interval.ms", self._expire_producers)
+        self._every("log.flush.offset.checkpoint.interval.ms", self._checkpoint)
+        self._flush_soon()
+
+    def checkpoint_start_offsets(self) -> None:
+        """Where each log begins, where that is not where its first segment does: DeleteRecords must survive a crash."""
+        moved = {key: one.start_offset for key, one in self.logs.items() if one.start_offset > one.segments[0].base_offset}
+        if moved != self._written_start_offsets:
+            checkpoints.write_offsets(self.files, checkpoints.LOG_START_OFFSETS, moved)
+            self._written_start_offsets = moved
+
+    def close(self, broker_epoch: int) -> None:
+        """A clean stop: every log to disk, then the checkpoints, then the mark that says so."""
+        self._stopped = True
+        for one in self.logs.values():
+            one.close()
+        self._write_checkpoints()
+        if all(one.offline is None for one in self.logs.values()):
+            checkpoints.leave_clean_shutdown_mark(self.files, broker_epoch)
+
+    def _every(self, setting: str, work: Callable[[], Iterator[None]]) -> None:
+        """Run `work`, slice by slice, each time the interval of that name has passed."""
+        if self._stopped:
+            return
+
+        def begin() -> None:
+            self._continue(work(), lambda: self._every(setting, work))
+
+        self.clock.call_later(self.config.integer(setting), begin)
+
+    def _continue(self, slices: Iterator[None], finished: Callable[[], None]) -> None:
+        """One slice; the next one when others have had their turn. A slice that fails is reported, and tried again next time."""
+        if self._stopped:
+            return
+        try:
+            next(slices)
+        except StopIteration:
+            finished()
+            return
+        except OSError as error:
+            log.error("Looking after the logs failed: %s", error)
+            finished()
+            return
+        self.clock.call_later(0, lambda: self._continue(slices, finished))
+
+    def _sliced(self) -> Iterator[UnifiedLog]:
+        """The logs that are online; those deleted meanwhile are left out."""
+        for key in list(self.logs):
+            one = self.logs.get(key)
+            if one is not None and one.offline is None:
+                yield one
+
+    def _retain(self) -> Iterator[None]:
+        """retention.ms, retention.bytes, and what lies before the log's start."""
+        for number, one in enumerate(self._sliced()):
+            doomed = one.apply_retention(self.clock.now_ms)
+            if doomed:
+                self.clock.call_later(one.config.file_delete_delay_ms, partial(self._delete_segments, doomed))
+            if number % LOGS_PER_SLICE == LOGS_PER_SLICE - 1:
+                yield
+
+    def _expire_producers(self) -> Iterator[None]:
+        """producer.id.expiration.ms (I-13)."""
+        expiration_ms = self.config.integer("producer.id.expiration.ms")
+        for number, one in enumerate(self._sliced()):
+            one.producers.expire(self.clock.now_ms, expiration_ms)
+            if number % LOGS_PER_SLICE == LOGS_PER_SLICE - 1:
+                yield
+
+    def _checkpoint(self) -> Iterator[None]:
+        """How far each log is known to be on disk, and where it begins."""
+        yield
+        self._write_checkpoints()
+
+    def _write_checkpoints(self) -> None:
+        checkpoints.write_offsets(
+            self.files, checkpoints.RECOVERY_POINTS, {key: one.recovery_point for key, one in self.logs.items() if one.recovery_point}
+        )
+        checkpoints.write_offsets(
+            self.files, checkpoints.HIGH_WATERMARKS, {key: one.high_watermark for key, one in self.logs.items() if one.end_offset}
+        )
+        self.checkpoint_start_offsets()
+
+    def _flush_soon(self) -> None:
+        """flush.ms: looked at as often as the smallest of them asks, if any topic has one at all."""
+        if self._stopped:
+            return
+        shortest = min((one.config.flush_ms for one in self.logs.values()), default=UNLIMITED)
+
+        def flush() -> None:
+            for one in self._sliced():
+                one.flush_if_older_than(self.clock.now_ms)
+            self._flush_soon()
+
+        self.clock.call_later(max(10, min(shortest, _LONGEST_FLUSH_CHECK_MS)), flush)
+
+    def _delete_segments(self, segments: list[LogSegment]) -> None:
+        for segment in segments:
+            self._attempt(segment.delete)
+
+    def _delete(self, name: str) -> None:
+        self._attempt(lambda: self.files.delete(name))
+
+    def _attempt(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except OSError as error:
+            log.error("Old files could not be deleted, and are tried again at the next start: %s", error)
+
+    def _log_went_offline(self, gone: UnifiedLog) -> None:
+        log.error("The log %s went offline: %s", gone.directory, gone.offline)
+        for listener in self.on_offline:
+            listener(gone)
+
+
+def log_config(topic: "TopicConfig") -> LogConfig:
+    """A topic's configuration, as its logs want it."""
+    compression = None if topic.compression_type == "producer" else _COMPRESSIONS[topic.compression_type]
+    return LogConfig(
+        segment_bytes=topic.segment_bytes,
+        segment_ms=topic.segment_ms,
+        segment_jitter_ms=topic.segment_jitter_ms,
+        segment_index_bytes=topic.segment_index_bytes,
+        index_interval_bytes=topic.index_interval_bytes,
+        retention_bytes=topic.retention_bytes,
+        retention_ms=topic.retention_ms,
+        is_deleted="delete" in topic.cleanup_policy,
+        is_compacted="compact" in topic.cleanup_policy,
+        delete_retention_ms=topic.delete_retention_ms,
+        min_compaction_lag_ms=topic.min_compaction_lag_ms,
+        max_compaction_lag_ms=topic.max_compaction_lag_ms,
+        min_cleanable_dirty_ratio=topic.min_cleanable_dirty_ratio,
+        file_delete_delay_ms=topic.file_delete_delay_ms,
+        flush_messages=topic.flush_messages,
+        flush_ms=topic.flush_ms,
+        validation=ValidationSettings(
+            max_message_bytes=topic.max_message_bytes,
+            is_compacted="compact" in topic.cleanup_policy,
+            timestamp_type=TimestampType.LOG_APPEND_TIME if topic.message_timestamp_type == "LogAppendTime" else TimestampType.CREATE_TIME,
+            timestamp_before_max_ms=topic.message_timestamp_before_max_ms,
+            timestamp_after_max_ms=topic.message_timestamp_after_max_ms,
+            compression=compression,
+            compression_level=_compression_level(topic, compression),
+        ),
+    )
+
+
+def topic_id_text(topic_id: bytes) -> str:
+    """An id as Kafka writes it: 22 characters of URL-safe base64."""
+    return base64.urlsafe_b64encode(topic_id).decode().rstrip("=")
+
+
+def _compression_level(topic: "TopicConfig", compression: CompressionType | None) -> int | None:
+    match compression:
+        case CompressionType.GZIP:
+            return topic.compression_gzip_level
+        case CompressionType.LZ4:
+            return topic.compression_lz4_level
+        case CompressionType.ZSTD:
+            return topic.compression_zstd_level
+        case _:
+            return None
+
+
+_COMPRESSIONS = {"uncompressed": CompressionType.NONE, **{kind.label: kind for kind in CompressionType if kind}}
