@@ -1,5 +1,7 @@
 """Encode and decode any message in any of its versions. Damaged input raises Malformed and nothing else; an impossible value, Unencodable.
 
+Compiled on first use, for each message and version:
+
     encode(MetadataRequest(topics=None), 12)          -> bytes
     encode_buffers(response, version)                 -> pieces, records uncopied
     decode(MetadataRequest, 12, frame, position)      -> MetadataRequest
@@ -23,6 +25,9 @@ UNBOUNDED = sys.maxsize
 
 _UNCOPIED_SIZE = 4096
 """A piece this large stays a piece; smaller ones are joined, since each piece costs the socket more than copying it."""
+
+_IMPOSSIBLE = (Unencodable, struct.error, TypeError, AttributeError, UnicodeEncodeError, KeyError)
+"""What Python raises when a compiled encoder meets a value that its field cannot carry."""
 
 _decoders: dict[tuple[type[Message], int], Decode] = {}
 _encoders: dict[tuple[type[Message], int], Encode] = {}
@@ -62,12 +67,21 @@ def decode_prefix(message: type[M], version: int, buffer: Buffer, position: int 
 
 def encode(message: Message, version: int) -> bytes:
     """The bytes of a message."""
-    return b"".join(_pieces(message, version))
+    try:
+        return b"".join(encoder(type(message), version)(message))
+    except _IMPOSSIBLE as error:
+        raise Unencodable(blame(message, version)) from error
 
 
 def encode_buffers(message: Message, version: int) -> list[Buffer]:
     """The bytes of a message, in pieces: records of some size are the very buffers that the message holds."""
-    pieces = _pieces(message, version)
+    try:
+        return _small_ones_joined(encoder(type(message), version)(message))
+    except _IMPOSSIBLE as error:
+        raise Unencodable(blame(message, version)) from error
+
+
+def _small_ones_joined(pieces: list[Buffer]) -> list[Buffer]:
     joined: list[Buffer] = []
     small: list[Buffer] = []
     for piece in pieces:
@@ -77,17 +91,10 @@ def encode_buffers(message: Message, version: int) -> list[Buffer]:
         if small:
             joined.append(b"".join(small))
             small = []
-        joined.append(piece)
+        joined.append(piece if isinstance(piece, bytes) else memoryview(piece))
     if small:
         joined.append(b"".join(small))
     return joined
-
-
-def _pieces(message: Message, version: int) -> list[Buffer]:
-    try:
-        return encoder(type(message), version)(message)
-    except (Unencodable, struct.error, TypeError, AttributeError, UnicodeEncodeError, KeyError) as error:
-        raise Unencodable(blame(message, version)) from error
 
 
 F = TypeVar("F")

@@ -6,6 +6,7 @@ the budget the caller gives. Neighbours of fixed width, with the length byte of 
 
 import struct
 from collections.abc import Callable
+from typing import Protocol
 
 from pykbroker.protocol.definitions import FIXED, Field
 from pykbroker.protocol.messages import Message
@@ -14,6 +15,13 @@ from pykbroker.protocol.wire import Buffer, Malformed, read_unsigned_varint
 
 Decode = Callable[[Buffer, int, int], tuple[Message, int]]
 """(buffer, position, budget of elements) -> the message, and the position behind it."""
+
+
+class Tagged(Protocol):
+    """What can keep tagged fields that nobody knows."""
+
+    unknown_tags: list[tuple[int, bytes]] | None
+
 
 LONGEST_STRING = 0x7FFF
 """Kafka reads no longer string, in flexible versions either."""
@@ -30,10 +38,12 @@ def decoder_source(message: type[Message], version: int) -> str:
     return _Decoder(message, version).whole()
 
 
-def skip_tags(buffer: Buffer, position: int, count: int, owner: object, budget: int) -> tuple[int, int]:
+def skip_tags(buffer: Buffer, position: int, count: int, owner: Tagged, budget: int) -> tuple[int, int]:
     """Go past `count` tagged fields that nobody knows, keeping them on `owner`; position and budget behind them."""
     end = len(buffer)
-    tags = []
+    if owner.unknown_tags is None:
+        owner.unknown_tags = []
+    keep = owner.unknown_tags.append
     budget -= count
     if budget < 0:
         raise Malformed("more elements than one request may have")
@@ -42,9 +52,8 @@ def skip_tags(buffer: Buffer, position: int, count: int, owner: object, budget: 
         size, position = read_unsigned_varint(buffer, position)
         if size > end - position:
             raise Malformed(f"tag {tag} claims {size} bytes, {end - position} are there")
-        tags.append((tag, bytes(buffer[position : position + size])))
+        keep((tag, bytes(buffer[position : position + size])))
         position += size
-    owner.unknown_tags = [*(owner.unknown_tags or ()), *tags]  # type: ignore[attr-defined]
     return position, budget
 
 
@@ -62,19 +71,20 @@ class _Decoder(Source):
                 "new": object.__new__,
             },
         )
+        self.has_records = False
 
     def whole(self) -> str:
         """The function around the fields."""
         self._depth = 2
         self.line(f"o = new({self.constant('Class', self.message)})")
-        self.struct("o", self.message, self.message.SCHEMA.fields)
+        self.struct("o", self.message.SCHEMA.fields)
         self.line("return o, p")
         return self.text(
-            "def decode(b, p=0, budget=100000):\n    end = len(b)\n    try:",
+            "def decode(b, p, budget):\n    end = len(b)\n" + "    view = memoryview(b)\n" * self.has_records + "    try:",
             "    except (IndexError, struct_error):\n        raise Malformed(f'the message ends within a field (near byte {p} of {end})') from None",
         )
 
-    def struct(self, owner: str, owner_class: type, fields: list[Field]) -> None:
+    def struct(self, owner: str, fields: list[Field]) -> None:
         """Every field of a struct, then its tag section."""
         self.unset_fields(owner, fields)
         for one in self.untagged(fields):
@@ -160,7 +170,8 @@ class _Decoder(Source):
         elif one.type == "bytes":
             self.line(f"{target} = bytes(b[p:q]); p = q")
         else:
-            self.line(f"{target} = b[p:q]; p = q")
+            self.has_records = True
+            self.line(f"{target} = view[p:q]; p = q")
         self.dedent()
 
     def array(self, one: Field, target: str) -> None:
@@ -186,7 +197,7 @@ class _Decoder(Source):
         if one.fields:
             owner_class = getattr(self.message, one.type)
             self.line(f"{item} = new({self.constant('Class', owner_class)})")
-            self.struct(item, owner_class, one.fields)
+            self.struct(item, one.fields)
         else:
             self.variable_width(Field(one.name, one.type), item)
         self.line(f"{items}.append({item})")
@@ -204,7 +215,7 @@ class _Decoder(Source):
             self.dedent()
             self.indent("else:")
         self.line(f"{item} = {target} = new({self.constant('Class', owner_class)})")
-        self.struct(item, owner_class, one.fields)
+        self.struct(item, one.fields)
         if nullable:
             self.dedent()
 

@@ -53,6 +53,8 @@ class _Encoder(Source):
     def struct(self, owner: str, fields: list[Field]) -> None:
         """Every field of a struct, then its tag section."""
         self.refuse_what_would_be_lost(owner, fields)
+        if not self.flexible:
+            self.line(f"if {owner}.unknown_tags: raise Unencodable('unknown_tags')")
         for one in self.untagged(fields):
             self.field(one, f"{owner}.{one.name}")
         if self.flexible:
@@ -69,7 +71,8 @@ class _Encoder(Source):
         if one.default == () and one.is_array:
             return f"{value} or {value} is None"
         if one.default == () and one.fields:
-            return " or ".join(f"({self.differs(inner, f'{value}.{inner.name}')})" for inner in one.fields)
+            inside = [f"({self.differs(inner, f'{value}.{inner.name}')})" for inner in one.fields]
+            return " or ".join([*inside, f"{value}.unknown_tags"])
         if one.default is None:
             return f"{value} is not None"
         return f"{value} != {one.default!r}"
@@ -112,11 +115,17 @@ class _Encoder(Source):
         if one.is_array:
             self.array(one, value)
         elif one.type in FIXED:
-            self.run.append((FIXED[one.type], value))
+            self.fixed_width(one, value)
         elif one.fields:
             self.nested(one, value)
         else:
             self.variable_width(one, value)
+
+    def fixed_width(self, one: Field, value: str) -> None:
+        """A number, a bool or a UUID; what struct would let pass (any object as a bool, a UUID cut or padded) is refused here."""
+        if one.type == "uuid":
+            self.line(f"if len({value}) != 16: raise Unencodable({one.name!r})")
+        self.run.append(("b" if one.type == "bool" else FIXED[one.type], value))
 
     def variable_width(self, one: Field, value: str) -> None:
         """A string, bytes, or records."""
@@ -160,7 +169,9 @@ class _Encoder(Source):
             self.line(f"{length} = len({items})")
         self.length(length, wide=True, longest=None, name=one.name)
         if one.type == "uuid":
-            self.line(f"if {length} > 0: write(b''.join({items}))")
+            self.indent(f"if {length} > 0:")
+            self.line(f"if set(map(len, {items})) != {{16}}: raise Unencodable({one.name!r})", f"write(b''.join({items}))")
+            self.dedent()
         elif one.type in FIXED:
             self.line(f"if {length} > 0: write(pack(f'>{{{length}}}{FIXED[one.type]}', *{items}))")
         else:

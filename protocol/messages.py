@@ -34,8 +34,17 @@ class Struct:
 
     def __repr__(self) -> str:
         """Only what differs from its default: a message of forty fields stays readable."""
-        shown = [f"{one.name}={value!r}" for one in self._fields if (value := getattr(self, one.name)) != one.default and value != []]
-        return f"{type(self).__name__}({', '.join(shown)})"
+        shown = [f"{one.name}={_shown(value)}" for one in self._fields if (value := getattr(self, one.name)) != one.default and value != []]
+        return f"{type(self).__qualname__}({', '.join(shown)})"
+
+
+def _shown(value: object) -> str:
+    """A value in a repr; of a record batch only its size."""
+    return f"<{len(value)} bytes>" if isinstance(value, (bytes, memoryview)) and len(value) > 100 else repr(_plain(value))
+
+
+def _plain(value: object) -> object:
+    return bytes(value) if isinstance(value, memoryview) else value
 
 
 class Message(Struct):
@@ -72,7 +81,7 @@ def _class(name: str, fields: list[Field], base: type[S], structs: dict[str, typ
     return made
 
 
-def _constructor(fields: list[Field], structs: dict[str, type[Struct]]) -> Any:  # noqa: ANN401 - a generated function
+def _constructor(fields: list[Field], structs: dict[str, type[Struct]]) -> Any:
     """`__init__` with one keyword a field; compiled, since a response of thousands of partitions calls it thousands of times."""
     unset = object()
     names: dict[str, object] = {"unset": unset}
@@ -89,7 +98,7 @@ def _constructor(fields: list[Field], structs: dict[str, type[Struct]]) -> Any: 
             parameters.append(f"{one.name}=default_{number}")
             lines.append(f"self.{one.name} = {one.name}")
     head = f"def __init__(self, *, {', '.join(parameters)}):" if parameters else "def __init__(self):"
-    exec("\n    ".join([head, *lines]), names)  # noqa: S102 - the source is made from our own schema files
+    exec("\n    ".join([head, *lines]), names)
     return names["__init__"]
 
 

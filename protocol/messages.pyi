@@ -1,3 +1,5 @@
+# ruff: noqa: A002
+# fmt: off
 # Made from protocol/schema by scripts/make_stubs.py (`make stubs`). Do not edit.
 from typing import ClassVar
 

@@ -69,6 +69,6 @@ class Source:
         """The function, registered so that tracebacks and debuggers show its lines."""
         file = f"<{what} {self.message.SCHEMA.name} v{self.version}>"
         linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
-        exec(compile(text, file, "exec"), self.names)  # noqa: S102 - the source is made from our own schema files
+        exec(compile(text, file, "exec"), self.names)
         function: Callable[..., Any] = self.names[what]  # type: ignore[assignment]
         return function

@@ -74,7 +74,14 @@ def order(text: str) -> tuple[bool, str]:
 def block(message: dict) -> Iterator[str]:
     """The lines of one message."""
     common = {struct["name"]: struct["fields"] for struct in message.get("commonStructs", [])}
-    head = [message["name"], message["type"], str(message.get("apiKey", "-")), message["validVersions"], "flexible", message["flexibleVersions"]]
+    head = [
+        message["name"],
+        message["type"],
+        str(message.get("apiKey", "-")),
+        message["validVersions"],
+        "flexible",
+        message["flexibleVersions"],
+    ]
     if message.get("latestVersionUnstable"):
         head.append("unstable")
     yield " ".join(head)

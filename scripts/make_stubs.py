@@ -8,7 +8,9 @@ STUBS = pathlib.Path(__file__).parent.parent / "protocol" / "messages.pyi"
 
 TYPES = {"bool": "bool", "string": "str", "bytes": "bytes", "records": "Buffer", "uuid": "bytes", "float64": "float"}
 
-HEAD = '''# Made from protocol/schema by scripts/make_stubs.py (`make stubs`). Do not edit.
+HEAD = """# ruff: noqa: A002
+# fmt: off
+# Made from protocol/schema by scripts/make_stubs.py (`make stubs`). Do not edit.
 from typing import ClassVar
 
 from pykbroker.protocol.definitions import Definition, Field
@@ -25,7 +27,7 @@ class Message(Struct):
     FLEXIBLE_VERSIONS: ClassVar[range]
 
 def message_class(of: Definition) -> type[Message]: ...
-'''
+"""
 
 
 def main() -> None:
