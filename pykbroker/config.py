@@ -11,11 +11,12 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, cast
 
 from pykbroker.config_definitions import ConfigValueError, ResourceType, Value, definitions
-from pykbroker.config_start import ConfigError as ConfigError
-from pykbroker.config_start import check_static
+from pykbroker.config_start import ConfigError, check_static
 
 if TYPE_CHECKING:
     from pykbroker.protocol.messages import ConfigRecord
+__all__ = ["ConfigError", "Configuration", "GroupConfig", "OurDefault", "TopicConfig", "our_defaults"]
+
 
 @dataclass(slots=True, frozen=True)
 class OurDefault:

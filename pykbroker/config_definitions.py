@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from enum import IntEnum
 from functools import cache
-from importlib.resources import files
+from pkgutil import get_data
 
 Value = bool | int | float | str | list[str] | None
 
@@ -63,7 +63,9 @@ class ConfigDefinition:
 
     __slots__ = ("broker_key", "default_text", "name", "rule", "type", "update")
 
-    def __init__(self, name: str, type_: ConfigType, default_text: str | None, rule: str, *, update: str = "", broker_key: str = "") -> None:
+    def __init__(
+        self, name: str, type_: ConfigType, default_text: str | None, rule: str, *, update: str = "", broker_key: str = ""
+    ) -> None:
         self.name = name
         self.type = type_
         self.default_text = default_text
@@ -87,8 +89,11 @@ class ConfigDefinition:
         return self.type is ConfigType.PASSWORD
 
     def parse(self, text: str) -> Value:
-        """The typed value of `text`, which need not obey the rule. Raises ConfigValueError."""
-        return _PARSERS[self.type](self.name, text.strip())
+        """The typed value of `text`, which need not obey the rule; a list has each item once (K-12). Raises ConfigValueError."""
+        value = _PARSERS[self.type](self.name, text.strip())
+        if isinstance(value, list) and self.rule != _THROTTLED_REPLICAS_RULE:
+            return list(dict.fromkeys(value))
+        return value
 
     def parse_checked(self, text: str) -> Value:
         """The typed value of `text`, which obeys the rule. Raises ConfigValueError."""
@@ -137,6 +142,8 @@ def text_of(value: Value) -> str | None:
     return str(value)
 
 
+_THROTTLED_REPLICAS_RULE = "throttled replicas"
+
 _TABLES = {
     ResourceType.TOPIC: "topic",
     ResourceType.BROKER: "broker",
@@ -146,7 +153,7 @@ _TABLES = {
 
 
 def _rows(table: str) -> list[list[str]]:
-    text = files("pykbroker").joinpath("config_tables", f"{table}.tsv").read_text("utf-8")
+    text = (get_data("pykbroker", f"config_tables/{table}.tsv") or b"").decode()
     return [line.split("\t") for line in text.splitlines()[1:]]
 
 
@@ -196,10 +203,9 @@ def _parse_double(name: str, text: str) -> float:
 
 
 def _parse_list(_name: str, text: str) -> list[str]:
-    """The items in their order, each once: Kafka keeps the first of several equal ones (K-12)."""
     if not text:
         return []
-    return list(dict.fromkeys(item.strip() for item in text.split(",")))
+    return [item.strip() for item in text.split(",")]
 
 
 _PARSERS: dict[ConfigType, Callable[[str, str], Value]] = {
@@ -253,7 +259,7 @@ _THROTTLED_REPLICAS = re.compile(r"\*|([0-9]+:[0-9]+)(,[0-9]+:[0-9]+)*", re.ASCI
 
 
 def _list_against(name: str, rule: str, value: list[str]) -> str:
-    if rule == "throttled replicas":
+    if rule == _THROTTLED_REPLICAS_RULE:
         if not value or _THROTTLED_REPLICAS.fullmatch(",".join(value)):
             return ""
         form = "[partitionId]:[brokerId],[partitionId]:[brokerId],..."
@@ -263,7 +269,7 @@ def _list_against(name: str, rule: str, value: list[str]) -> str:
 
 
 def _culprit(rule: str, value: list[str]) -> str:
-    if rule == "throttled replicas":
+    if rule == _THROTTLED_REPLICAS_RULE:
         return f"[{', '.join(value)}]"
     known = _words(rule)
     return next(item for item in value if item not in known)
@@ -280,7 +286,8 @@ def _string_against(name: str, rule: str, value: str) -> str:
             return ""
         if value.startswith("by_duration:") and _DURATION.fullmatch(value.removeprefix("by_duration:")) and "-" not in value:
             return ""
-        return "value must be earliest, latest or by_duration:PnDTnHnMn.nS"
+        forms = "The value must be either 'earliest', 'latest' or of the format 'by_duration:<PnDTnHnMn.nS>'."
+        return f"Invalid value `{value}` for configuration {name}. {forms}"
     known = _words(rule)
     if rule.startswith("any case of "):
         return "" if value.upper() in known else f"String must be one of (case insensitive): {', '.join(known)}"

@@ -6,7 +6,6 @@ encrypted listener) and is not served is refused too: to start without the guard
 
 import re
 from collections.abc import Mapping
-from difflib import get_close_matches
 
 from pykbroker.config_definitions import ConfigDefinition, ConfigType, ConfigValueError, ResourceType, definitions
 
@@ -51,6 +50,8 @@ def unknown_key_sentence(name: str, where: str = "") -> str:
     if name in definitions(ResourceType.TOPIC):
         broker_key = definitions(ResourceType.TOPIC)[name].broker_key
         return f"{name}{where} is a topic's config; {f'the broker calls it {broker_key}' if broker_key else 'set it on the topic'}."
+    from difflib import get_close_matches
+
     nearest = get_close_matches(name, definitions(ResourceType.BROKER), n=1, cutoff=0.6)
     hint = f"did you mean {nearest[0]}?" if nearest else "Kafka 4.3 has no such config."
     return f"{name}{where} is not a config of the broker; {hint}"
@@ -140,7 +141,9 @@ def _check_not_served(given: Mapping[str, str], origins: Mapping[str, str]) -> N
         raise ConfigError("remote.log.storage.system.enable=true cannot be served: there is no tiered storage here.")
     roles = [role.strip() for role in given.get("process.roles", "broker").split(",")]
     if "broker" not in roles:
-        raise ConfigError(f"process.roles={given['process.roles']} cannot be served: every process here is a broker; write broker,controller.")
+        raise ConfigError(
+            f"process.roles={given['process.roles']} cannot be served: every process here is a broker; write broker,controller."
+        )
 
 
 def _check_pairs(given: Mapping[str, str], origins: Mapping[str, str]) -> None:
