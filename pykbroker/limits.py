@@ -11,3 +11,33 @@ MAX_PIPELINED_BYTES_PER_CONNECTION = 8 * 1024 * 1024
 
 MAX_UNSENT_BYTES_PER_CONNECTION = 8 * 1024 * 1024
 """Answers the peer has not taken yet; beyond it the connection's next request is not handled (a slow reader costs itself, nobody else)."""
+
+MAX_OVERLAPPING_REQUESTS_PER_CONNECTION = 100
+"""Produce requests of one connection that are appended and wait for their fsync; beyond it the next request waits."""
+
+SMALLEST_RECEIVE_BUFFER = 64 * 1024
+"""What a connection reads into when nothing is known of it; it is borrowed while bytes arrive, an idle connection has none."""
+
+LARGEST_EXPECTED_FRAME = 2 * 1024 * 1024
+"""A connection that sent a large frame gets a buffer of that size for its next one at once, up to this; else buffers grow as bytes come."""
+
+KEPT_RECEIVE_BYTES = 32 * 1024 * 1024
+"""Receive buffers kept to be lent again, over all connections."""
+
+MAX_RECEIVE_BYTES = 256 * 1024 * 1024
+"""Receive buffers lent at one time, over all connections; beyond it a connection whose frame needs more room is not read for a while."""
+
+UNFINISHED_FRAME_TIMEOUT_MS = 30_000
+"""A frame of which less than 16 KiB arrived in this time closes its connection: half a frame holds memory for nobody."""
+
+UNFINISHED_FRAME_MIN_PROGRESS_BYTES = 16 * 1024
+"""What must arrive of an unfinished frame within UNFINISHED_FRAME_TIMEOUT_MS."""
+
+STALLED_READER_TIMEOUT_MS = 60_000
+"""A peer that takes nothing of what waits for it in this time is disconnected, however long connections.max.idle.ms is."""
+
+MAX_TURN_MS = 5
+"""One connection's pipelined requests are handled for this long in a row; then it is another connection's turn."""
+
+STOP_GRACE_MS = 500
+"""What a stop waits for answers that are on their way, and again for peers to take them."""
