@@ -6,6 +6,7 @@ A topic's or group's value is its own, else the value of the broker's config tha
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, cast
@@ -14,6 +15,7 @@ from pykbroker.config_definitions import ConfigValueError, ResourceType, Value, 
 from pykbroker.config_start import ConfigError, check_static
 
 if TYPE_CHECKING:
+    from pykbroker.config_description import DescribedConfig
     from pykbroker.protocol.messages import ConfigRecord
 __all__ = ["ConfigError", "Configuration", "GroupConfig", "OurDefault", "TopicConfig", "our_defaults"]
 
@@ -145,6 +147,7 @@ class Configuration:
         self._broker_values: dict[str | None, dict[str, Value]] = {}
         self._topics: dict[str, TopicConfig] = {}
         self._default_topic: TopicConfig | None = None
+        self._default_topic_described: list[DescribedConfig] | None = None
         self._groups: dict[str, GroupConfig] = {}
 
     @property
@@ -183,7 +186,7 @@ class Configuration:
 
     def topic_with(self, overrides: Overrides) -> TopicConfig:
         """What the configs of a topic would be with these of its own."""
-        values = self._derived(ResourceType.TOPIC, overrides)
+        values = self.derived(ResourceType.TOPIC, overrides)
         segment_bytes = values.pop("internal.segment.bytes")
         if segment_bytes is not None:
             values["segment.bytes"] = segment_bytes
@@ -195,7 +198,7 @@ class Configuration:
         """A group's effective configs: the same object until something changes."""
         known = self._groups.get(group_id)
         if known is None:
-            values = self._derived(ResourceType.GROUP, self.overrides(ResourceType.GROUP, group_id))
+            values = self.derived(ResourceType.GROUP, self.overrides(ResourceType.GROUP, group_id))
             typed = {name.replace(".", "_"): value for name, value in values.items()}
             known = GroupConfig(**typed)  # type: ignore[arg-type]  # the table has the types; a test compares
             if (ResourceType.GROUP, group_id) in self._overrides:
@@ -237,24 +240,31 @@ class Configuration:
             self._topics.clear()
             self._groups.clear()
             self._default_topic = None
+            self._default_topic_described = None
         for callback in self.on_change:
             callback(resource_type, name)
 
     def _broker_value(self, name: str, node_id: str) -> Value:
+        value = self._value_as_set(name, node_id)
+        if value is None:
+            for other, units in FALLBACKS.get(name, ()):
+                stand_in = cast("int | None", self._value_as_set(other, node_id))
+                if stand_in is not None:
+                    return stand_in * units if stand_in >= 0 else stand_in
+        return value
+
+    def broker_value_as_set(self, name: str, node_id: int) -> Value:
+        """A broker's value under this very name: null where another config stands in."""
+        return self._value_as_set(name, str(node_id))
+
+    def _value_as_set(self, name: str, node_id: str) -> Value:
         definition = definitions(ResourceType.BROKER)[name]
         for _source, layer in self.broker_layers(node_id):
             text = layer.get(name)
             if text is not None:
-                value = definition.parse(text)
-                break
-        else:
-            value = definition.default
-        if value is None:
-            for other, units in FALLBACKS.get(name, ()):
-                stand_in = self._broker_value(other, node_id)
-                if stand_in is not None:
-                    return cast("int", stand_in) * units if cast("int", stand_in) >= 0 else stand_in
-        return value
+                with suppress(ConfigValueError):  # a log written by another version may hold what we would have refused
+                    return definition.parse(text)
+        return definition.default
 
     def broker_layers(self, node_id: str) -> list[tuple[int, Overrides]]:
         """Where the values of a broker come from, the most specific first, with their numbers in DescribeConfigs; defaults left out."""
@@ -264,20 +274,30 @@ class Configuration:
             (4, self.static),
         ]
 
-    def _derived(self, resource_type: ResourceType, overrides: Overrides) -> dict[str, Value]:
+    def derived(self, resource_type: ResourceType, overrides: Overrides) -> dict[str, Value]:
+        """Every config of a topic, group or subscription that has these of its own, typed."""
         brokers = definitions(ResourceType.BROKER)
         values: dict[str, Value] = {}
         for name, definition in definitions(resource_type).items():
             text = overrides.get(name)
             if text is not None:
-                try:
+                with suppress(ConfigValueError):  # a log written by another version may hold what we would have refused
                     values[name] = definition.parse(text)
                     continue
-                except ConfigValueError:
-                    pass  # a log written by another version may hold what we would have refused: the default, and DescribeConfigs shows it
             broker_key = definition.broker_key
             values[name] = self.broker(broker_key) if broker_key in brokers else definition.default
         return values
+
+    def described_topic(self, topic_name: str, overrides: Overrides | None = None) -> "list[DescribedConfig]":
+        """Every config of a topic as clients see it, in Kafka's order; with `overrides`, of a topic that would have those of its own."""
+        from pykbroker.config_description import described_resource
+
+        own = self.overrides(ResourceType.TOPIC, topic_name) if overrides is None else overrides
+        if own:
+            return described_resource(self, ResourceType.TOPIC, own)
+        if self._default_topic_described is None:
+            self._default_topic_described = described_resource(self, ResourceType.TOPIC, own)
+        return self._default_topic_described
 
     def validate_topic_configs(self, configs: Mapping[str, str | None]) -> None:
         """Whether a topic may have these of its own. Raises KafkaError: INVALID_CONFIG, or INVALID_REQUEST for a null."""

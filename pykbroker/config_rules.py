@@ -1,9 +1,10 @@
-"""What may be set while the broker runs: a topic's configs, a group's, a client metrics subscription's, and a broker's.
+"""What may be set while the broker runs on a topic, a group, a client metrics subscription; a broker's configs have a file of their own.
 
 Each check takes the configs that the resource would have of its own and raises KafkaError with the code and the sentence that Kafka
 answers with; nothing is changed here.
 """
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,87 @@ def check_topic(configuration: "Configuration", configs: Mapping[str, str | None
     if values.get("remote.storage.enable"):
         sentence = "Tiered Storage functionality is disabled in the broker. Topic cannot be configured with remote log storage."
         raise KafkaError(ErrorCode.INVALID_CONFIG, sentence)
+
+
+def check_group(configuration: "Configuration", configs: Mapping[str, str | None]) -> None:
+    """The configs that a group would have of its own: within the bounds that the broker sets for them (K-10)."""
+    known = definitions(ResourceType.GROUP)
+    for name in configs:
+        if name not in known:
+            raise KafkaError(ErrorCode.INVALID_CONFIG, f"Unknown group config name: {name}")
+    values = _checked(ResourceType.GROUP, configs)
+    for name, (smallest, largest) in _GROUP_BOUNDS.items():
+        value = values.get(name)
+        if not isinstance(value, int):
+            continue
+        if smallest and value < configuration.integer(smallest):
+            raise KafkaError(ErrorCode.INVALID_CONFIG, f"{name} must be greater than or equal to {smallest}")
+        if value > configuration.integer(largest):
+            raise KafkaError(ErrorCode.INVALID_CONFIG, f"{name} must be less than or equal to {largest}")
+
+
+def check_client_metrics(configs: Mapping[str, str | None]) -> None:
+    """The configs of a client metrics subscription (K-15)."""
+    known = definitions(ResourceType.CLIENT_METRICS)
+    for name in configs:
+        if name not in known:
+            raise KafkaError(ErrorCode.INVALID_REQUEST, f"Unknown client metrics configuration: {name}")
+    values = _checked(ResourceType.CLIENT_METRICS, configs)
+    interval_ms = values.get("interval.ms")
+    if isinstance(interval_ms, int) and not _SHORTEST_INTERVAL_MS <= interval_ms <= _LONGEST_INTERVAL_MS:
+        bounds = f"interval must be between {_SHORTEST_INTERVAL_MS} and {_LONGEST_INTERVAL_MS} (1 hour)"
+        raise KafkaError(ErrorCode.INVALID_REQUEST, f"Invalid value {interval_ms} for interval.ms, {bounds}")
+    patterns = values.get("match")
+    for pattern in patterns if isinstance(patterns, list) else ():
+        name, equals, expression = pattern.partition("=")
+        if not equals or name.strip() not in _CLIENT_PROPERTIES or not _is_regular_expression(expression.strip()):
+            raise KafkaError(ErrorCode.INVALID_CONFIG, f"Illegal client matching pattern: {pattern}")
+    metrics = values.get("metrics")
+    if isinstance(metrics, list) and "" in metrics:
+        raise KafkaError(ErrorCode.INVALID_CONFIG, "Configuration 'metrics' values must not be empty.")
+
+
+_GROUP_BOUNDS = {
+    "consumer.session.timeout.ms": ("group.consumer.min.session.timeout.ms", "group.consumer.max.session.timeout.ms"),
+    "consumer.heartbeat.interval.ms": ("group.consumer.min.heartbeat.interval.ms", "group.consumer.max.heartbeat.interval.ms"),
+    "consumer.assignment.interval.ms": ("group.consumer.min.assignment.interval.ms", "group.consumer.max.assignment.interval.ms"),
+    "share.session.timeout.ms": ("group.share.min.session.timeout.ms", "group.share.max.session.timeout.ms"),
+    "share.heartbeat.interval.ms": ("group.share.min.heartbeat.interval.ms", "group.share.max.heartbeat.interval.ms"),
+    "share.assignment.interval.ms": ("group.share.min.assignment.interval.ms", "group.share.max.assignment.interval.ms"),
+    "share.record.lock.duration.ms": ("group.share.min.record.lock.duration.ms", "group.share.max.record.lock.duration.ms"),
+    "share.delivery.count.limit": ("group.share.min.delivery.count.limit", "group.share.max.delivery.count.limit"),
+    "share.partition.max.record.locks": (
+        "group.share.min.partition.max.record.locks",
+        "group.share.max.partition.max.record.locks",
+    ),
+    "streams.session.timeout.ms": ("group.streams.min.session.timeout.ms", "group.streams.max.session.timeout.ms"),
+    "streams.heartbeat.interval.ms": ("group.streams.min.heartbeat.interval.ms", "group.streams.max.heartbeat.interval.ms"),
+    "streams.assignment.interval.ms": ("group.streams.min.assignment.interval.ms", "group.streams.max.assignment.interval.ms"),
+    "streams.num.standby.replicas": ("", "group.streams.max.standby.replicas"),
+}
+"""A group's config -> the broker's configs between which it may lie."""
+
+_SHORTEST_INTERVAL_MS = 100
+_LONGEST_INTERVAL_MS = 3_600_000
+
+_CLIENT_PROPERTIES = frozenset(
+    {
+        "client_instance_id",
+        "client_id",
+        "client_software_name",
+        "client_software_version",
+        "client_source_address",
+        "client_source_port",
+    }
+)
+
+
+def _is_regular_expression(text: str) -> bool:
+    try:
+        re.compile(text)
+    except re.error:
+        return False
+    return True
 
 
 def _checked(resource_type: ResourceType, configs: Mapping[str, str | None]) -> dict[str, Value]:

@@ -1,0 +1,136 @@
+"""DescribeConfigs: every config of a topic, broker, broker's loggers, group or client metrics subscription, and where its value comes from.
+
+Versions    1-4. v0 left Kafka with 4.0.
+Authorizes  DescribeConfigs on the topic, on the group, or on the cluster for everything else.
+Waits       never.
+Notes       v1 synonyms, where asked for.  v3 the type, and documentation where asked for (in our own words).
+            Names asked for are a filter: unknown ones are left out, the order is Kafka's; null and the empty list mean all (K-02).
+            A group or subscription need not exist: it has its defaults (K-03).
+Not done    -
+Semantics   K-01 … K-04, K-10, K-13.  Sources: KIP-133, KIP-226, KIP-412, KIP-569, KIP-714, KIP-1043.
+"""
+
+from collections.abc import Mapping
+
+from pykbroker.broker_loggers import logger_levels
+from pykbroker.config_definitions import ConfigType, ResourceType, documentation
+from pykbroker.config_description import (
+    DYNAMIC_BROKER_LOGGER_CONFIG,
+    DescribedConfig,
+    described_all_brokers,
+    described_broker,
+    described_resource,
+)
+from pykbroker.config_start import definition_of
+from pykbroker.context import Context
+from pykbroker.protocol.errors import ErrorCode, KafkaError
+from pykbroker.protocol.messages import DescribeConfigsRequest, DescribeConfigsResponse
+from pykbroker.topic_names import why_invalid
+
+VERSIONS = range(1, 5)
+
+_Resource = DescribeConfigsRequest.DescribeConfigsResource
+_Result = DescribeConfigsResponse.DescribeConfigsResult
+_Config = DescribeConfigsResponse.DescribeConfigsResourceResult
+_Synonym = DescribeConfigsResponse.DescribeConfigsSynonym
+
+
+def handle(context: Context, request: DescribeConfigsRequest) -> DescribeConfigsResponse:
+    """Each resource by itself, also one that is named twice (K-02)."""
+    return DescribeConfigsResponse(results=[_answered(context, request, resource) for resource in request.resources])
+
+
+def failed(request: DescribeConfigsRequest, error: ErrorCode) -> DescribeConfigsResponse:
+    """Every resource asked for, answered with `error`."""
+    return DescribeConfigsResponse(
+        results=[
+            _Result(error_code=error, error_message=error.sentence, resource_type=each.resource_type, resource_name=each.resource_name)
+            for each in request.resources
+        ]
+    )
+
+
+def _answered(context: Context, request: DescribeConfigsRequest, resource: _Resource) -> _Result:
+    result = _Result(resource_type=resource.resource_type, resource_name=resource.resource_name, error_message="")
+    try:
+        described = _described(context, resource)
+    except KafkaError as error:
+        result.error_code = error.error_code
+        result.error_message = "" if error.error_code == ErrorCode.UNKNOWN_TOPIC_OR_PARTITION else error.message
+        return result
+    wanted = set(resource.configuration_keys or ())
+    sentences = _documentation(ResourceType(resource.resource_type)) if request.include_documentation else None
+    result.configs = [
+        _told(each, sentences, with_synonyms=request.include_synonyms) for each in described if not wanted or each.name in wanted
+    ]
+    if resource.resource_type == ResourceType.BROKER_LOGGER:
+        for config in result.configs:
+            config.documentation = ""  # as Kafka does: it has none to give, asked or not
+    return result
+
+
+def _described(context: Context, resource: _Resource) -> list[DescribedConfig]:
+    """Every config of one resource. Raises KafkaError where there is no such resource."""
+    config, name = context.cluster.config, resource.resource_name
+    match resource.resource_type:
+        case ResourceType.TOPIC:
+            why = why_invalid(name)
+            if why is not None:
+                raise KafkaError(ErrorCode.INVALID_TOPIC_EXCEPTION, why)
+            if context.cluster.metadata.topic(name) is None:
+                raise KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
+            return config.described_topic(name)
+        case ResourceType.BROKER:
+            if not name:
+                return described_all_brokers(config)
+            _check_is_own_id(context, name, "or empty string, but received")
+            return described_broker(config, context.broker.node_id)
+        case ResourceType.BROKER_LOGGER:
+            if not name:
+                raise KafkaError(ErrorCode.INVALID_REQUEST, "Broker id must not be empty")
+            _check_is_own_id(context, name, "but received")
+            return [_described_logger(logger, level) for logger, level in logger_levels().items()]
+        case ResourceType.CLIENT_METRICS | ResourceType.GROUP:
+            if not name:
+                whose = "Group" if resource.resource_type == ResourceType.GROUP else "Client metrics subscription"
+                raise KafkaError(ErrorCode.INVALID_REQUEST, f"{whose} name must not be empty")
+            kind = ResourceType(resource.resource_type)
+            return described_resource(config, kind, config.overrides(kind, name))
+        case _:
+            raise KafkaError(ErrorCode.INVALID_REQUEST, f"Resource type {resource.resource_type} has no configs.")
+
+
+def _check_is_own_id(context: Context, name: str, but_received: str) -> None:
+    try:
+        node_id = int(name)
+    except ValueError:
+        raise KafkaError(ErrorCode.INVALID_REQUEST, f"Broker id must be an integer, but it is: {name}") from None
+    if node_id != context.broker.node_id:
+        sentence = f"Unexpected broker id, expected {context.broker.node_id} {but_received} {name}"
+        raise KafkaError(ErrorCode.INVALID_REQUEST, sentence)
+
+
+def _described_logger(name: str, level: str) -> DescribedConfig:
+    return DescribedConfig(name, level, False, DYNAMIC_BROKER_LOGGER_CONFIG, False, (), ConfigType.UNKNOWN)
+
+
+def _documentation(resource_type: ResourceType) -> Mapping[str, str]:
+    return {} if resource_type is ResourceType.BROKER_LOGGER else documentation(resource_type)
+
+
+def _told(described: DescribedConfig, sentences: Mapping[str, str] | None, *, with_synonyms: bool) -> _Config:
+    sentence = None
+    if sentences is not None:
+        sentence = sentences.get(described.name)
+        if sentence is None and (base := definition_of(described.name)) is not None:
+            sentence = sentences.get(base.name)
+    return _Config(
+        name=described.name,
+        value=described.value,
+        read_only=described.read_only,
+        config_source=described.config_source,
+        is_sensitive=described.is_sensitive,
+        synonyms=[_Synonym(name=each.name, value=each.value, source=each.source) for each in described.synonyms] if with_synonyms else [],
+        config_type=described.config_type,
+        documentation=sentence,
+    )

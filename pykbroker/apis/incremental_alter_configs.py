@@ -1,0 +1,78 @@
+"""IncrementalAlterConfigs: set, delete, append to or subtract from single configs.
+
+Versions    0-1.
+Authorizes  AlterConfigs on the topic, on the group, or on the cluster for everything else.
+Waits       until the records are durable in the metadata log.
+Notes       Each resource is all or nothing and independent of the others; one named twice fails at both places (K-05).
+            Broker configs and loggers are altered by the broker that they belong to (K-13, K-16).
+            validate_only: the same errors, no change (K-07).
+Not done    -
+Semantics   K-05 … K-19.  Sources: KIP-339, KIP-412, KIP-714.
+"""
+
+from pykbroker.broker_loggers import check_level, set_level
+from pykbroker.config_changes import (
+    Altered,
+    Change,
+    Operation,
+    Resource,
+    alter_all,
+    check_names_and_values,
+    incremental_records,
+    parsed_node_id,
+)
+from pykbroker.config_definitions import ResourceType
+from pykbroker.context import Context
+from pykbroker.later import Later, when
+from pykbroker.protocol.errors import ErrorCode, KafkaError
+from pykbroker.protocol.messages import ConfigRecord, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse
+
+VERSIONS = range(2)
+
+_Asked = IncrementalAlterConfigsRequest.AlterConfigsResource
+_Answered = IncrementalAlterConfigsResponse.AlterConfigsResourceResponse
+
+
+def handle(
+    context: Context, request: IncrementalAlterConfigsRequest
+) -> IncrementalAlterConfigsResponse | Later[IncrementalAlterConfigsResponse]:
+    """Decide every resource by itself, then write down what all of them come to."""
+
+    def records(asked: _Asked) -> list[ConfigRecord]:
+        changes = [Change(each.name, each.config_operation, each.value) for each in asked.configs]
+        if asked.resource_type == ResourceType.BROKER_LOGGER:
+            _alter_loggers(context, asked.resource_name, changes, validate_only=request.validate_only)
+            return []
+        resource = Resource(context.cluster, context.broker.node_id, asked.resource_type, asked.resource_name)
+        return incremental_records(resource, changes)
+
+    altered = alter_all(context.cluster, request.resources, records, validate_only=request.validate_only)
+    return when(altered, _response)
+
+
+def failed(request: IncrementalAlterConfigsRequest, error: ErrorCode) -> IncrementalAlterConfigsResponse:
+    """Every resource asked for, answered with `error`."""
+    return _response([Altered(each.resource_type, each.resource_name, error, error.sentence) for each in request.resources])
+
+
+def _response(altered: list[Altered]) -> IncrementalAlterConfigsResponse:
+    return IncrementalAlterConfigsResponse(responses=[_Answered(**each._asdict()) for each in altered])
+
+
+def _alter_loggers(context: Context, name: str, changes: list[Change], *, validate_only: bool) -> None:
+    """Levels are not kept: a broker that starts again has those it was started with, as in Kafka."""
+    check_names_and_values((each.name, "" if each.operation == Operation.DELETE else each.value) for each in changes)
+    node_id = parsed_node_id(name)
+    if node_id != context.broker.node_id:
+        sentence = f"Unexpected node id. Expected {context.broker.node_id}, but received {name}"
+        raise KafkaError(ErrorCode.INVALID_REQUEST, sentence)
+    for change in changes:
+        if change.operation in {Operation.APPEND, Operation.SUBTRACT}:
+            what = Operation(change.operation).name
+            raise KafkaError(ErrorCode.INVALID_REQUEST, f"{what} operation is not allowed for the BROKER_LOGGER resource")
+        if change.operation not in {Operation.SET, Operation.DELETE}:
+            raise KafkaError(ErrorCode.UNKNOWN_SERVER_ERROR)
+        check_level(change.name, change.value if change.operation == Operation.SET else None)
+    if not validate_only:
+        for change in changes:
+            set_level(change.name, change.value if change.operation == Operation.SET else None)
