@@ -1,0 +1,325 @@
+"""The only writer of `__cluster_metadata`: what is asked for is checked, turned into records, written as one batch, and replayed. Then it is true.
+
+Each item of a request fails or succeeds by itself: a KafkaError stands in its place. Whoever answers a client waits for the Later, where there is one: the
+decision is made, but until then a crash may forget it.
+"""
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from pykbroker import internal_topics
+from pykbroker.config_definitions import ResourceType
+from pykbroker.later import Later, when
+from pykbroker.metadata import NO_LEADER, Topic
+from pykbroker.protocol.errors import ErrorCode, KafkaError
+from pykbroker.protocol.messages import ConfigRecord, Message, PartitionRecord, ProducerIdsRecord, RemoveTopicRecord, TopicRecord
+from pykbroker.registration import new_cluster_records, registration_records
+from pykbroker.replica_placement import check_assignment, place
+from pykbroker.topic_names import INTERNAL_TOPICS, why_invalid
+
+if TYPE_CHECKING:
+    from pykbroker.cluster import Cluster
+
+MAX_RECORDS_PER_REQUEST = 10_000
+"""Kafka's own limit: partitions of a request, and records that one decision may have (A-07)."""
+
+PRODUCER_IDS_PER_BLOCK = 1000
+"""How many producer ids a broker takes at a time; a crash wastes what is left of them."""
+
+BROKER_DEFAULT = -1
+"""Instead of a number of partitions or a replication factor."""
+
+
+@dataclass(slots=True)
+class NewTopic:
+    """A topic to be made. `assignments`, where given, names each partition's replicas, and the numbers stay at BROKER_DEFAULT."""
+
+    name: str
+    num_partitions: int = BROKER_DEFAULT
+    replication_factor: int = BROKER_DEFAULT
+    assignments: Sequence[tuple[int, list[int]]] = ()
+    configs: Mapping[str, str | None] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class CreatedTopic:
+    """What a new topic has become, or, when it was only validated, would become; then the id is a random one (A-06)."""
+
+    name: str
+    topic_id: bytes
+    num_partitions: int
+    replication_factor: int
+    configs: Mapping[str, str]
+
+
+@dataclass(slots=True)
+class MorePartitions:
+    """A topic is to have `count` partitions; `assignments`, where given, names the replicas of each added one."""
+
+    name: str
+    count: int
+    assignments: Sequence[list[int]] | None = None
+
+
+class Controller:
+    """See the module's law."""
+
+    def __init__(self, cluster: "Cluster") -> None:
+        self.cluster = cluster
+        self.metadata = cluster.metadata
+        self._next_producer_id = 0
+        self._producer_ids_left = 0
+        self._block_durable: Later[None] | None = None
+
+    def start(self) -> None:
+        """The metadata log has been replayed: begin it, where it is empty, and register this broker."""
+        metadata, broker = self.metadata, self.cluster.broker
+        records = [] if metadata.features else new_cluster_records(self.cluster)
+        broker.epoch = metadata.offset + 1 + len(records)
+        records += registration_records(self.cluster, broker, broker.epoch)
+        metadata.brokers[broker.node_id] = broker
+        self.cluster.append_metadata(records)
+        metadata.keep_quiet()
+
+    # -- topics --------------------------------------------------------------------------------------------------
+
+    def create_topics(
+        self, topics: Sequence[NewTopic], *, validate_only: bool = False
+    ) -> list[CreatedTopic | KafkaError] | Later[list[CreatedTopic | KafkaError]]:
+        """Make topics; each in its place becomes a CreatedTopic or the error that refused it. Raises KafkaError(POLICY_VIOLATION) for too many at once."""
+        total = sum(self._partitions_asked(topic) for topic in topics)
+        if total > MAX_RECORDS_PER_REQUEST:
+            raise KafkaError(
+                ErrorCode.POLICY_VIOLATION, f"{total} partitions are too many for one request, {MAX_RECORDS_PER_REQUEST} are allowed."
+            )
+        results: list[CreatedTopic | KafkaError] = []
+        records: list[Message] = []
+        for topic in topics:
+            try:
+                created, its_records = self._new_topic(topic)
+            except KafkaError as error:
+                results.append(error)
+            else:
+                results.append(created)
+                records += its_records
+        if len(records) > MAX_RECORDS_PER_REQUEST:
+            raise KafkaError(
+                ErrorCode.POLICY_VIOLATION, f"The request needs {len(records)} metadata records, {MAX_RECORDS_PER_REQUEST} are allowed."
+            )
+        if validate_only or not records:
+            return results
+        return when(self._write(records), lambda _: results)
+
+    def _partitions_asked(self, topic: NewTopic) -> int:
+        if topic.assignments:
+            return len(topic.assignments)
+        return max(0, self._num_partitions(topic))
+
+    def _num_partitions(self, topic: NewTopic) -> int:
+        return self.cluster.config.integer("num.partitions") if topic.num_partitions == BROKER_DEFAULT else topic.num_partitions
+
+    def _new_topic(self, topic: NewTopic) -> tuple[CreatedTopic, list[Message]]:
+        """The checks in Kafka's order (A-05): name, existence, configs, assignments, replication factor, partitions."""
+        self._check_name(topic.name)
+        configs = self._checked_configs(topic.configs)
+        replicas = self._replicas_of(topic)
+        topic_id = self.new_topic_id()
+        records: list[Message] = [TopicRecord(name=topic.name, topic_id=topic_id)]
+        records += [
+            ConfigRecord(resource_type=ResourceType.TOPIC, resource_name=topic.name, name=name, value=value) for name, value in configs.items()
+        ]
+        records += self._partition_records(topic_id, 0, replicas)
+        return CreatedTopic(topic.name, topic_id, len(replicas), len(replicas[0]), configs), records
+
+    def _check_name(self, name: str) -> None:
+        problem = why_invalid(name)
+        if problem is not None:
+            raise KafkaError(ErrorCode.INVALID_TOPIC_EXCEPTION, problem)
+        if name in self.metadata.topics:
+            raise KafkaError(ErrorCode.TOPIC_ALREADY_EXISTS, f"Topic '{name}' already exists.")
+        colliding = self.metadata.colliding_topic(name)
+        if colliding is not None:
+            raise KafkaError(ErrorCode.INVALID_TOPIC_EXCEPTION, f"Topic '{name}' collides with existing topic: {colliding}")
+
+    def _checked_configs(self, configs: Mapping[str, str | None]) -> dict[str, str]:
+        nulls = [name for name, value in configs.items() if value is None]
+        if nulls:
+            raise KafkaError(ErrorCode.INVALID_CONFIG, f"Null value not supported for topic configs: {', '.join(nulls)}")
+        self.cluster.config.validate_topic_configs(configs)
+        return {name: value for name, value in configs.items() if value is not None}
+
+    def _replicas_of(self, topic: NewTopic) -> list[list[int]]:
+        if topic.assignments:
+            return self._assigned_by_hand(topic)
+        replication_factor = topic.replication_factor
+        if replication_factor == BROKER_DEFAULT:
+            replication_factor = self.cluster.config.integer("default.replication.factor")
+        if replication_factor <= 0:
+            raise KafkaError(
+                ErrorCode.INVALID_REPLICATION_FACTOR,
+                f"A replication factor of {replication_factor} is not possible; it must be larger than 0, or -1 for the broker's default.",
+            )
+        num_partitions = self._num_partitions(topic)
+        if num_partitions <= 0:
+            raise KafkaError(
+                ErrorCode.INVALID_PARTITIONS,
+                f"{num_partitions} partitions are not possible; it must be more than 0, or -1 for the broker's default.",
+            )
+        return self._placed(num_partitions, replication_factor)
+
+    def _assigned_by_hand(self, topic: NewTopic) -> list[list[int]]:
+        if topic.replication_factor != BROKER_DEFAULT:
+            raise KafkaError(ErrorCode.INVALID_REQUEST, "With a manual assignment, the replication factor must be -1.")
+        if topic.num_partitions != BROKER_DEFAULT:
+            raise KafkaError(ErrorCode.INVALID_REQUEST, "With a manual assignment, the number of partitions must be -1.")
+        assignments = dict(topic.assignments)
+        if len(assignments) != len(topic.assignments):
+            raise KafkaError(ErrorCode.INVALID_REPLICA_ASSIGNMENT, "The manual assignment has a partition more than once.")
+        replication_factor: int | None = None
+        for index, replicas in sorted(assignments.items()):
+            check_assignment(index, replicas, self.metadata.registrations, replication_factor)
+            replication_factor = len(replicas)
+        if sorted(assignments) != list(range(len(assignments))):
+            raise KafkaError(
+                ErrorCode.INVALID_REPLICA_ASSIGNMENT,
+                f"The partitions of a manual assignment must be 0 to {len(assignments) - 1}, without a gap: {sorted(assignments)}.",
+            )
+        return [assignments[index] for index in range(len(assignments))]
+
+    def _placed(self, count: int, replication_factor: int) -> list[list[int]]:
+        registrations = self.metadata.registrations.values()
+        start = self.cluster.random.randrange(len(registrations)) if len(registrations) > 1 else 0
+        return place(count, replication_factor, registrations, start)
+
+    def _partition_records(self, topic_id: bytes, first_index: int, replicas: list[list[int]]) -> list[Message]:
+        registrations = self.metadata.registrations
+        records: list[Message] = []
+        for index, its_replicas in enumerate(replicas, first_index):
+            alive = [node_id for node_id in its_replicas if not registrations[node_id].fenced]
+            records.append(
+                PartitionRecord(
+                    partition_id=index,
+                    topic_id=topic_id,
+                    replicas=its_replicas,
+                    isr=alive,
+                    leader=alive[0] if alive else NO_LEADER,
+                    leader_epoch=0,
+                    partition_epoch=0,
+                    directories=[registrations[node_id].log_directories[0] for node_id in its_replicas],
+                )
+            )
+        return records
+
+    def new_topic_id(self) -> bytes:
+        """A random id, in the form of a version 4 UUID. Kafka keeps some to itself, and gives out none that looks like an option on a command line."""
+        while True:
+            drawn = bytearray(self.cluster.random.randbytes(16))
+            drawn[6] = drawn[6] & 0x0F | 0x40
+            drawn[8] = drawn[8] & 0x3F | 0x80
+            topic_id = bytes(drawn)
+            if topic_id not in self.metadata.topics_by_id and not base64.urlsafe_b64encode(topic_id).startswith(b"-"):
+                return topic_id
+
+    def delete_topics(self, topics: Sequence[Topic]) -> Later[None] | None:
+        """Remove topics that exist, in one decision."""
+        return self._write([RemoveTopicRecord(topic_id=topic.topic_id) for topic in topics])
+
+    def create_partitions(
+        self, wanted: Sequence[MorePartitions], *, validate_only: bool = False
+    ) -> list[KafkaError | None] | Later[list[KafkaError | None]]:
+        """Give topics more partitions; None in the place of each that worked."""
+        results: list[KafkaError | None] = []
+        records: list[Message] = []
+        for topic in wanted:
+            try:
+                its_records = self._added_partitions(topic)
+                if len(records) + len(its_records) > MAX_RECORDS_PER_REQUEST:
+                    raise KafkaError(
+                        ErrorCode.POLICY_VIOLATION, f"One request may add {MAX_RECORDS_PER_REQUEST} partitions; these are {len(its_records)} more."
+                    )
+            except KafkaError as error:
+                results.append(error)
+            else:
+                results.append(None)
+                records += its_records
+        if validate_only or not records:
+            return results
+        return when(self._write(records), lambda _: results)
+
+    def _added_partitions(self, wanted: MorePartitions) -> list[Message]:
+        topic = self.metadata.topic(wanted.name)
+        if topic is None:
+            raise KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
+        present = len(topic.partitions)
+        if wanted.count == present:
+            raise KafkaError(ErrorCode.INVALID_PARTITIONS, f"Topic already has {present} partition(s).")
+        if wanted.count < present:
+            raise KafkaError(
+                ErrorCode.INVALID_PARTITIONS, f"The topic {topic.name} has {present} partition(s); {wanted.count} would not be an increase."
+            )
+        added = wanted.count - present
+        replication_factor = len(topic.partitions[0].replicas)
+        if wanted.assignments is None:
+            if added > MAX_RECORDS_PER_REQUEST:
+                raise KafkaError(
+                    ErrorCode.POLICY_VIOLATION, f"{added} partitions are too many for one request, {MAX_RECORDS_PER_REQUEST} are allowed."
+                )
+            return self._partition_records(topic.topic_id, present, self._placed(added, replication_factor))
+        if len(wanted.assignments) != added:
+            raise KafkaError(
+                ErrorCode.INVALID_REPLICA_ASSIGNMENT, f"{added} partition(s) are to be added, {len(wanted.assignments)} assignment(s) are given."
+            )
+        for number, replicas in enumerate(wanted.assignments):
+            check_assignment(present + number, replicas, self.metadata.registrations, replication_factor)
+        return self._partition_records(topic.topic_id, present, list(wanted.assignments))
+
+    # -- topics that nobody asked for in so many words -----------------------------------------------------------
+
+    def create_internal_topic(self, name: str) -> Later[None] | None:
+        """One of the broker's own topics is needed: make it as the configuration says, unless it is there. Raises KafkaError where that cannot be."""
+        if name in self.metadata.topics:
+            return None
+        partitions, replication_factor = internal_topics.partitions_and_replicas(self.cluster.config, name)
+        wanted = NewTopic(name, partitions, replication_factor, configs=internal_topics.configs(self.cluster.config, name))
+        _created, records = self._new_topic(wanted)
+        return self._write(records)
+
+    def auto_create(self, name: str) -> None:
+        """A client asked for a topic that does not exist, and may have it: it is there the next time, unless it cannot be (M-06)."""
+        try:
+            if name in INTERNAL_TOPICS:
+                self.create_internal_topic(name)
+            else:
+                self._write(self._new_topic(NewTopic(name))[1])
+        except KafkaError:
+            return  # the client learns no more than that the topic is not there
+
+    # -- the rest ------------------------------------------------------------------------------------------------
+
+    def alter_configs(self, records: Sequence[ConfigRecord]) -> Later[None] | None:
+        """Configs that have been checked already."""
+        return self._write(records) if records else None
+
+    def allocate_producer_id(self) -> int | Later[int]:
+        """A producer id that nobody ever had. One in a thousand waits for the next block of them to be written."""
+        if not self._producer_ids_left:
+            first = self.metadata.next_producer_id
+            broker = self.cluster.broker
+            record = ProducerIdsRecord(
+                broker_id=broker.node_id, broker_epoch=broker.epoch, next_producer_id=first + PRODUCER_IDS_PER_BLOCK
+            )
+            durable = self._write([record])
+            self._next_producer_id = first
+            self._producer_ids_left = PRODUCER_IDS_PER_BLOCK
+            self._block_durable = durable
+        taken = self._next_producer_id
+        self._next_producer_id += 1
+        self._producer_ids_left -= 1
+        return when(self._block_durable, lambda _: taken)
+
+    def _write(self, records: Sequence[Message]) -> Later[None] | None:
+        durable = self.cluster.append_metadata(records)
+        self.metadata.announce()
+        return durable
