@@ -1,0 +1,111 @@
+"""CreateTopics: make topics, or check whether they could be made.
+
+Versions    2-7.
+Authorizes  Create on the cluster or on each topic; DescribeConfigs to be shown the configs (there is no authorizer yet).
+Waits       until the decision is on disk; timeout_ms is not needed for that.
+Notes       Every version takes -1 for the broker's default. v5 answers with partitions, replicas and all configs. v6 may be refused
+            for a quota (there are no quotas yet). v7 topic ids.
+Not done    nothing.
+Semantics   A-01 … A-08, A-14, A-15, A-20 … A-22, M-12, M-13. Sources: KIP-4, KIP-464, KIP-525, KIP-516.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+
+from pykbroker.config import FALLBACKS, Configuration
+from pykbroker.config_definitions import ConfigDefinition, ResourceType, definitions, text_of
+from pykbroker.context import Context
+from pykbroker.controller import CreatedTopic, NewTopic
+from pykbroker.later import Later, when
+from pykbroker.protocol.errors import ErrorCode, KafkaError
+from pykbroker.protocol.messages import CreateTopicsRequest, CreateTopicsResponse
+from pykbroker.topic_names import CLUSTER_METADATA
+
+VERSIONS = range(2, 8)
+
+_Result = CreateTopicsResponse.CreatableTopicResult
+_Config = CreateTopicsResponse.CreatableTopicConfigs
+_FIRST_WITH_CONFIGS = 5
+_TOPIC_CONFIG = 1
+_DEFAULT_CONFIG = 5
+"""The sources of a config's value, as they are numbered on the wire; those between are the broker's layers."""
+
+
+def handle(context: Context, request: CreateTopicsRequest) -> CreateTopicsResponse | Later[CreateTopicsResponse]:
+    """Each topic by itself; one that is named twice is refused once, and comes last (A-04)."""
+    times = Counter(topic.name for topic in request.topics)
+    refused = [_refused(name, _NAMED_TWICE) for name in times if times[name] > 1 and name != CLUSTER_METADATA]
+    if CLUSTER_METADATA in times:
+        refused.append(_refused(CLUSTER_METADATA, _NO_TOPIC))
+    wanted = [_new_topic(topic) for topic in request.topics if times[topic.name] == 1 and topic.name != CLUSTER_METADATA]
+    results = context.cluster.controller.create_topics(wanted, validate_only=request.validate_only)
+
+    def answer(created: list[CreatedTopic | KafkaError]) -> CreateTopicsResponse:
+        answered = [
+            _refused(topic.name, result) if isinstance(result, KafkaError) else _created(context, result)
+            for topic, result in zip(wanted, created, strict=True)
+        ]
+        return CreateTopicsResponse(topics=answered + refused)
+
+    return when(results, answer)
+
+
+def failed(request: CreateTopicsRequest, error: ErrorCode) -> CreateTopicsResponse:
+    """Every topic with the error."""
+    return CreateTopicsResponse(topics=[_refused(topic.name, KafkaError(error)) for topic in request.topics])
+
+
+_NAMED_TWICE = KafkaError(ErrorCode.INVALID_REQUEST, "Duplicate topic name.")
+_NO_TOPIC = KafkaError(ErrorCode.INVALID_REQUEST, f"{CLUSTER_METADATA} is the broker's own, and not made by anybody.")
+
+
+def _new_topic(topic: CreateTopicsRequest.CreatableTopic) -> NewTopic:
+    """A config that is given twice has its last value (A-14)."""
+    return NewTopic(
+        name=topic.name,
+        num_partitions=topic.num_partitions,
+        replication_factor=topic.replication_factor,
+        assignments=[(one.partition_index, one.broker_ids) for one in topic.assignments],
+        configs={config.name: config.value for config in topic.configs},
+    )
+
+
+def _refused(name: str, error: KafkaError) -> _Result:
+    """`configs` is empty, never null: the Java client dies of a null."""
+    return _Result(name=name, error_code=error.error_code, error_message=error.message)
+
+
+def _created(context: Context, created: CreatedTopic) -> _Result:
+    with_configs = context.api_version >= _FIRST_WITH_CONFIGS
+    return _Result(
+        name=created.name,
+        topic_id=created.topic_id,
+        error_message=None,
+        num_partitions=created.num_partitions,
+        replication_factor=created.replication_factor,
+        configs=_described(context.cluster.config, created.configs) if with_configs else [],
+    )
+
+
+def _described(config: Configuration, own: Mapping[str, str]) -> list[_Config]:
+    """Every config of the topic, by name (A-01)."""
+    described = []
+    for name, definition in sorted(definitions(ResourceType.TOPIC).items()):
+        if definition.internal:
+            continue
+        if name in own:
+            value, source = text_of(definition.parse(own[name])), _TOPIC_CONFIG
+        else:
+            value, source = _inherited(config, definition)
+        described.append(_Config(name=name, value=value, config_source=source, is_sensitive=definition.sensitive))
+    return described
+
+
+def _inherited(config: Configuration, definition: ConfigDefinition) -> tuple[str | None, int]:
+    """The value that the broker gives, and where it has it from."""
+    brokers = definitions(ResourceType.BROKER)
+    if definition.broker_key not in brokers:
+        return text_of(definition.default), _DEFAULT_CONFIG
+    names = [definition.broker_key, *(name for name, _ in FALLBACKS.get(definition.broker_key, ()))]
+    sources = [source for source, layer in config.broker_layers(config.node_id) if any(name in layer for name in names)]
+    return text_of(config.broker(definition.broker_key)), sources[0] if sources else _DEFAULT_CONFIG
