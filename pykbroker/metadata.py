@@ -5,7 +5,6 @@ are called after all records of a decision have been replayed, so that a new top
 replays what was written before, nobody has hung up anything yet.
 """
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pykbroker.config_definitions import ResourceType
@@ -27,6 +26,8 @@ from pykbroker.protocol.messages import (
 from pykbroker.topic_names import INTERNAL_TOPICS, collision_key
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pykbroker.broker import Broker
     from pykbroker.cluster import Cluster
 

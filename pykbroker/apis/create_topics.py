@@ -38,7 +38,10 @@ def handle(context: Context, request: CreateTopicsRequest) -> CreateTopicsRespon
     if CLUSTER_METADATA in times:
         refused.append(_refused(CLUSTER_METADATA, _NO_TOPIC))
     wanted = [_new_topic(topic) for topic in request.topics if times[topic.name] == 1 and topic.name != CLUSTER_METADATA]
-    results = context.cluster.controller.create_topics(wanted, validate_only=request.validate_only)
+    try:
+        results = context.cluster.controller.create_topics(wanted, validate_only=request.validate_only)
+    except KafkaError as error:
+        return CreateTopicsResponse(topics=[_refused(name, error) for name in times])
 
     def answer(created: list[CreatedTopic | KafkaError]) -> CreateTopicsResponse:
         answered = [
