@@ -88,7 +88,7 @@ def leave_clean_shutdown_mark(files: Files, broker_epoch: int) -> None:
 
 def _read(files: Files, name: str) -> str | None:
     try:
-        return bytes(files.read(name, 0, files.size(name))).decode()
+        return files.read_whole(name).decode()
     except FileNotFoundError:
         return None
     except UnicodeDecodeError as error:

@@ -2,7 +2,11 @@
 
 Names are relative, with `/` between directory and file. Whatever goes wrong is an OSError. `OsFiles` keeps a bounded number of files open;
 `memory_files.py` has the implementations that live in memory, forget what was not synced, or fail when they are told to.
+
+All methods are for the broker's own thread, but for `replace`, `sync_directory` and what `syncer` gives: those may run on any.
 """
+
+# ruff: noqa: PTH103, PTH105, PTH108, PTH112, PTH116, PTH120, PTH208
 
 import errno
 import os
@@ -23,6 +27,8 @@ try:
 except ImportError:  # nor limits
     resource = None  # type: ignore[assignment]
 
+_O_FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+
 _MOST_PIECES = 512
 """writev takes no more than IOV_MAX (1024 everywhere that we know of)."""
 
@@ -39,6 +45,9 @@ class Files(Protocol):
 
     def read(self, name: str, position: int, size: int) -> Buffer:
         """At most `size` bytes from `position`; fewer at the end of the file."""
+
+    def read_whole(self, name: str) -> bytes:
+        """All of a small file that is read once. FileNotFoundError where it is not there."""
 
     def size(self, name: str) -> int:
         """How long a file is. FileNotFoundError where it is not there."""
@@ -78,7 +87,6 @@ class OsFiles:
         self.root = root
         os.makedirs(root, mode=0o700, exist_ok=True)
         self._open: OrderedDict[str, int] = OrderedDict()
-        self._pinned: dict[str, int] = {}
         self._most_open = most_open or _default_most_open()
         self._lock = self._take_lock()
 
@@ -104,8 +112,18 @@ class OsFiles:
 
     def read(self, name: str, position: int, size: int) -> Buffer:
         """One pread; more only if the system gives fewer bytes than are there."""
-        data = os.pread(self._descriptor(name, create=False), size, position)
-        return data
+        return os.pread(self._descriptor(name, create=False), size, position)
+
+    def read_whole(self, name: str) -> bytes:
+        """Its handle is not kept: whoever reads a checkpoint does not come back for it."""
+        descriptor = os.open(self._path(name), os.O_RDONLY | _O_FLAGS)
+        try:
+            pieces = [os.read(descriptor, 64 * 1024)]
+            while len(pieces[-1]) == 64 * 1024:
+                pieces.append(os.read(descriptor, 64 * 1024))
+        finally:
+            os.close(descriptor)
+        return b"".join(pieces)
 
     def size(self, name: str) -> int:
         """Asked of the system each time; a log keeps count itself."""
@@ -119,7 +137,7 @@ class OsFiles:
         """Temporary file, fsync, rename, fsync of the directory."""
         path = self._path(name)
         temporary = path + ".tmp"
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o600)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _O_FLAGS, 0o600)
         try:
             written = 0
             while written < len(data):
@@ -127,19 +145,21 @@ class OsFiles:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-        self._forget(name)
+        self._close(name)
         os.replace(temporary, path)
         _sync_directory(os.path.dirname(path))
 
     def rename(self, name: str, new_name: str) -> None:
-        """Open handles of the old name are closed first."""
-        self._forget(name)
-        os.replace(self._path(name), self._path(new_name))
+        """Open handles of both names are closed first."""
+        path = self._path(name)
+        self._forget(name, path)
+        self._close(new_name)
+        os.replace(path, self._path(new_name))
 
     def delete(self, name: str) -> None:
         """A file or a whole directory."""
-        self._forget(name)
         path = self._path(name)
+        self._forget(name, path)
         try:
             os.unlink(path)
         except FileNotFoundError:
@@ -159,21 +179,20 @@ class OsFiles:
         os.makedirs(self._path(name), mode=0o700, exist_ok=True)
 
     def syncer(self, name: str) -> Callable[[], None]:
-        """Pins the handle until the sync is done, so that it is not closed under a thread that syncs it."""
-        descriptor = self._descriptor(name)
-        self._pinned[name] = self._pinned.get(name, 0) + 1
+        """It has a handle of its own, so that nobody closes it under a thread that syncs."""
+        descriptor = os.dup(self._descriptor(name, create=False))
         sync = getattr(os, "fdatasync", os.fsync)
 
         def run() -> None:
             try:
                 sync(descriptor)
             finally:
-                self._pinned[name] -= 1
+                os.close(descriptor)
 
         return run
 
     def sync_directory(self, name: str) -> None:
-        """fsync of the directory itself."""
+        """Fsync of the directory itself."""
         _sync_directory(self._path(name))
 
     def close(self) -> None:
@@ -195,29 +214,30 @@ class OsFiles:
             return descriptor
         if len(self._open) >= self._most_open:
             self._close_least_used()
-        flags = os.O_RDWR | os.O_APPEND | (os.O_CREAT if create else 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+        flags = os.O_RDWR | os.O_APPEND | (os.O_CREAT if create else 0) | _O_FLAGS
         descriptor = os.open(self._path(name), flags, 0o600)
         self._open[name] = descriptor
         return descriptor
 
     def _close_least_used(self) -> None:
-        for name in self._open:
-            if not self._pinned.get(name):
-                self._pinned.pop(name, None)
-                os.close(self._open.pop(name))
-                return
+        _name, descriptor = self._open.popitem(last=False)
+        os.close(descriptor)
 
-    def _forget(self, name: str) -> None:
+    def _close(self, name: str) -> None:
+        descriptor = self._open.pop(name, None)
+        if descriptor is not None:
+            os.close(descriptor)
+
+    def _forget(self, name: str, path: str) -> None:
         """Close what is open of a file, or of all files in a directory."""
-        for known in [name] if name in self._open else [known for known in self._open if known.startswith(name + "/")]:
-            if self._pinned.get(known):
-                # a sync runs on another thread: its handle is left to it, and closed with the others at the end
-                self._open[f"{known} (renamed {len(self._open)})"] = self._open.pop(known)
-            else:
-                os.close(self._open.pop(known))
+        if name in self._open:
+            self._close(name)
+        elif os.path.isdir(path):
+            for known in [known for known in list(self._open) if known.startswith(name + "/")]:
+                self._close(known)
 
     def _take_lock(self) -> int | None:
-        descriptor = os.open(self._path(".lock"), os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+        descriptor = os.open(self._path(".lock"), os.O_RDWR | os.O_CREAT | _O_FLAGS, 0o600)
         if fcntl is not None:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -228,7 +248,7 @@ class OsFiles:
 
 
 def _default_most_open() -> int:
-    """Three quarters of what the process may open: the rest is for sockets."""
+    """Half of what the process may open: the rest is for sockets."""
     if resource is None:
         return 512
     soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -1,120 +1,227 @@
 """A log directory becomes a log: at once after a clean stop, after checking every batch since the last flush otherwise (`recover`).
 
-Checking finds the first batch that is cut off or whose checksum is wrong, and cuts the log there; it makes the indexes and the producers' state anew. It
-goes in slices, so that whoever runs it can do something else in between.
+Checking finds the first batch that is cut off or whose checksum is wrong, and cuts the log there; it makes the indexes, the leader epochs and the
+producers' state anew. It goes in slices, so that whoever runs it can do something else in between. What cannot be read is offline from the start,
+with the reason; the other logs know nothing of it.
 """
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Sequence
 
+from pykbroker.protocol.records import CorruptBatch
 from pykbroker.storage.files import Files
-from pykbroker.storage.log import LogConfig, Offload, UnifiedLog
-from pykbroker.storage.producer_state import SnapshotDamaged
+from pykbroker.storage.flusher import Offload
+from pykbroker.storage.leader_epoch import EpochsDamaged
+from pykbroker.storage.log import LogConfig, UnifiedLog
 from pykbroker.storage.segment import LogSegment
 
-BATCHES_PER_SLICE = 500
+BATCHES_PER_SLICE = 200
+
+_LEFTOVERS = (".deleted", ".tmp", ".cleaned", ".swap")
+
+log = logging.getLogger("pykbroker")
 
 
 def create(files: Files, directory: str, config: LogConfig, offload: Offload, now_ms: int) -> UnifiedLog:
-    """A new log in a directory of its own; it has no file yet but an empty segment."""
+    """A new log in a directory of its own, which may be there but holds no log yet. Its files come with its first batch."""
     files.make_directory(directory)
-    return load(files, directory, config, offload, now_ms)
+    new = UnifiedLog(files, directory, config, offload)
+    new.segments.append(LogSegment(files, directory, 0, created_ms=now_ms, index_interval=config.index_interval_bytes))
+    new.names_may_be_lost()
+    return new
 
 
 def load(
-    files: Files, directory: str, config: LogConfig, offload: Offload, now_ms: int, *, start_offset: int = 0, recovery_point: int = 0, clean: bool = True
+    files: Files,
+    directory: str,
+    config: LogConfig,
+    offload: Offload,
+    now_ms: int,
+    *,
+    start_offset: int = 0,
+    recovery_point: int = 0,
+    clean: bool = True,
 ) -> UnifiedLog:
     """The log of a directory. Where the last stop was not clean, it must be run through `recover` before it is used."""
-    log = UnifiedLog(files, directory, config, offload)
-    names = files.list(directory)
-    for name in names:
-        if name.endswith((".deleted", ".tmp", ".cleaned", ".swap")):
-            files.delete(f"{directory}/{name}")
-    bases = sorted(int(name[:-4]) for name in names if name.endswith(".log") and name[:-4].isdigit())
-    for base in bases:
-        size = files.size(f"{directory}/{base:020d}.log")
-        log.segments.append(
-            LogSegment(files, directory, base, size=size, created_ms=now_ms, index_interval=config.index_interval_bytes)
-        )
-    if not log.segments:
-        log.segments.append(log._new_segment(start_offset, now_ms))
-    log.start_offset = max(start_offset, log.segments[0].base_offset)
-    log.leader_epochs.load()
-    if clean:
-        _find_end(log)
-        log.recovery_point = log.end_offset
-        _load_producers(log, names)
-    else:
-        log.recovery_point = recovery_point
-    return log
+    loaded = UnifiedLog(files, directory, config, offload)
+    try:
+        names = _swapped_in(files, directory, files.list(directory))
+        _load_segments(loaded, names, now_ms, start_offset)
+        loaded.leader_epochs.load()
+        if clean:
+            _find_end(loaded, now_ms)
+            loaded.recovery_point = loaded.end_offset
+            for _ in loaded.restore_producers(names):
+                pass
+            _delete_stray_snapshots(loaded, names)
+        else:
+            loaded.recovery_point = recovery_point
+            loaded.names_may_be_lost()
+    except (OSError, EpochsDamaged, CorruptBatch) as error:
+        _give_up(loaded, error, now_ms)
+    return loaded
 
 
-def recover(log: UnifiedLog) -> Iterator[int]:
+def recover(recovered: UnifiedLog) -> Iterator[int]:
     """Check the log from its recovery point on and cut it where it is no longer sound. Gives, now and then, the offset it has come to."""
-    checked = 0
-    start = log._segment_number(log.recovery_point) if log.recovery_point >= log.segments[0].base_offset else 0
-    end = log.segments[start].base_offset
-    for number in range(start, len(log.segments)):
-        segment = log.segments[number]
-        size = segment.size
-        for batch in segment.rebuild():
-            end = batch.next_offset
-            checked += 1
-            if checked % BATCHES_PER_SLICE == 0:
-                yield end
-        following = log.segments[number + 1] if number + 1 < len(log.segments) else None
-        if segment.size < size or (following is not None and following.base_offset < end):
-            for unsound in log.segments[number + 1 :]:
-                unsound.delete()
-            del log.segments[number + 1 :]
-            break
-        end = max(end, following.base_offset if following is not None else end)
-    log.end_offset = max(end, log.start_offset)
-    if log.segments[-1].size == 0 and log.segments[-1].base_offset < log.end_offset and len(log.segments) == 1:
-        log.segments[-1].delete()
-        log.segments[-1] = log._new_segment(log.end_offset, log.segments[-1].created_ms)
-    log.leader_epochs.truncate_from_end(log.end_offset)
-    _note_epochs(log)
-    log.recovery_point = min(log.recovery_point, log.end_offset)
-    for name in log.files.list(log.directory):
-        if name.endswith(".snapshot") and int(name[:20]) > log.end_offset:
-            log.files.delete(f"{log.directory}/{name}")
-    _load_producers(log, log.files.list(log.directory))
-    yield log.end_offset
-
-
-def _find_end(log: UnifiedLog) -> None:
-    segment = log.segments[-1]
-    last = segment.last_batch() if segment.size else None
-    log.end_offset = max(segment.base_offset if last is None else last.next_offset, log.start_offset)
-
-
-def _note_epochs(log: UnifiedLog) -> None:
-    """Epochs whose checkpoint was lost in the crash are found in the batches themselves."""
-    for segment in log.segments[-2:]:
-        for _, batch in segment.batches_from(0):
-            if batch.partition_leader_epoch > log.leader_epochs.latest:
-                log.leader_epochs.assign(batch.partition_leader_epoch, batch.base_offset)
-
-
-def _load_producers(log: UnifiedLog, names: list[str]) -> None:
-    """From the newest snapshot that is sound, and the batches after it."""
-    snapshots = sorted((int(name[:20]) for name in names if name.endswith(".snapshot")), reverse=True)
-    for offset in snapshots:
-        name = f"{log.directory}/{offset:020d}.snapshot"
-        if offset > log.end_offset:
-            continue
-        try:
-            log.producers.load_snapshot(bytes(log.files.read(name, 0, log.files.size(name))))
-        except SnapshotDamaged:
-            log.files.delete(name)
-            continue
-        if offset < log.end_offset:
-            log.rebuild_producers(offset)
+    if recovered.offline is not None:
         return
-    if log.end_offset > log.start_offset and _has_producers(log):
-        log.rebuild_producers()
+    try:
+        yield from _recover(recovered)
+    except (OSError, CorruptBatch) as error:
+        recovered.go_offline(error)
 
 
-def _has_producers(log: UnifiedLog) -> bool:
-    """Whether the last segment holds a batch of an idempotent producer; before that, a snapshot would have been written."""
-    return any(batch.producer_id >= 0 for _, batch in log.segments[-1].batches_from(0))
+def _recover(recovered: UnifiedLog) -> Iterator[int]:
+    first = next(
+        (
+            number
+            for number in range(len(recovered.segments) - 1, 0, -1)
+            if recovered.segments[number].base_offset <= recovered.recovery_point
+        ),
+        0,
+    )
+    for segment in recovered.segments[first:]:
+        recovered.aborted.clear(segment.base_offset)
+    now_ms = recovered.segments[-1].created_ms
+    seen = 0
+    end = recovered.segments[first].base_offset
+    for number in range(first, len(recovered.segments)):
+        segment = recovered.segments[number]
+        size = segment.size
+        if segment.base_offset < end:
+            _drop_from(recovered, number, "it overlaps the one before it")
+            break
+        end = max(end, segment.base_offset)
+        for batch in segment.recover():
+            end = batch.next_offset
+            if batch.partition_leader_epoch > recovered.leader_epochs.latest:
+                recovered.leader_epochs.assign(batch.partition_leader_epoch, batch.base_offset)
+            seen += 1
+            if seen % BATCHES_PER_SLICE == 0:
+                yield end
+        if segment.size < size:
+            log.warning("%s: the last %d bytes were no sound batch; the log ends at offset %d", segment.log_name, size - segment.size, end)
+            _drop_from(recovered, number + 1, "it comes after a batch that was lost")
+            break
+    recovered.end_offset = end
+    _begin_anew_where_all_is_gone(recovered, now_ms)
+    recovered.leader_epochs.truncate_from_end(recovered.end_offset)
+    recovered.recovery_point = min(recovered.recovery_point, recovered.end_offset)
+    yield from _recover_producers(recovered, first)
+    if recovered.config.flush_messages <= 1:
+        recovered.flush()
+    yield recovered.end_offset
+
+
+def _recover_producers(recovered: UnifiedLog, first: int) -> Iterator[int]:
+    """From the last snapshot before what was checked: what came after it is replayed, and with it the aborted transactions."""
+    names = recovered.files.list(recovered.directory)
+    base_offset = recovered.segments[min(first, len(recovered.segments) - 1)].base_offset
+    for name in names:
+        if name.endswith(".snapshot") and int(name[:20]) > base_offset:
+            recovered.files.delete(f"{recovered.directory}/{name}")
+    checked_end, recovered.end_offset = recovered.end_offset, max(base_offset, recovered.start_offset)
+    for seen, offset in enumerate(recovered.restore_producers(recovered.files.list(recovered.directory))):
+        if seen % BATCHES_PER_SLICE == 0:
+            yield offset
+    recovered.end_offset = checked_end
+    for segment in recovered.segments[first:]:
+        for seen, (_, batch) in enumerate(segment.batches_from(0)):
+            if batch.producer_id >= 0:
+                recovered.see_producer(segment, batch)
+            if seen % BATCHES_PER_SLICE == BATCHES_PER_SLICE - 1:
+                yield batch.base_offset
+
+
+def _swapped_in(files: Files, directory: str, names: Sequence[str]) -> list[str]:
+    """The directory's files, without what was left over by an interrupted deletion or compaction; one that was complete is brought to its end."""
+    leftovers = [name for name in names if name.endswith(_LEFTOVERS)]
+    if not leftovers:
+        return list(names)
+    first_unfinished = min((int(name[:20]) for name in leftovers if name.endswith(".log.cleaned")), default=None)
+    swapped = []
+    for name in leftovers:
+        if not name.endswith(".swap"):
+            continue
+        if f"{name[:20]}.log.swap" not in names or (first_unfinished is not None and int(name[:20]) >= first_unfinished):
+            files.delete(f"{directory}/{name}")
+        else:
+            files.rename(f"{directory}/{name}", f"{directory}/{name.removesuffix('.swap')}")
+            swapped.append(name)
+    _delete_replaced(files, directory, swapped)
+    for name in leftovers:
+        if not name.endswith(".swap"):
+            files.delete(f"{directory}/{name}")
+    return files.list(directory)
+
+
+def _delete_replaced(files: Files, directory: str, swaps: Sequence[str]) -> None:
+    """Old segments whose batches are in the new ones by now."""
+    for name in swaps:
+        if not name.endswith(".log.swap"):
+            continue
+        base = int(name[:20])
+        segment = LogSegment(files, directory, base, size=files.size(f"{directory}/{base:020d}.log"))
+        last = segment.last_batch()
+        end = base if last is None else last.next_offset
+        for other in files.list(directory):
+            if other.endswith(".log") and base < int(other[:20]) < end:
+                LogSegment(files, directory, int(other[:20])).delete()
+
+
+def _load_segments(loaded: UnifiedLog, names: Sequence[str], now_ms: int, start_offset: int) -> None:
+    for name in names:
+        base, _, suffix = name.partition(".")
+        if suffix == "log" and base.isdigit():
+            size = loaded.files.size(f"{loaded.directory}/{name}")
+            interval = loaded.config.index_interval_bytes
+            loaded.segments.append(
+                LogSegment(loaded.files, loaded.directory, int(base), size=size, created_ms=now_ms, index_interval=interval)
+            )
+        elif suffix == "txnindex" and base.isdigit():
+            loaded.aborted.found(int(base))
+    loaded.segments.sort(key=lambda segment: segment.base_offset)
+    if not loaded.segments:
+        loaded.segments.append(loaded.new_segment(start_offset, now_ms))
+    loaded.start_offset = max(start_offset, loaded.segments[0].base_offset)
+
+
+def _find_end(loaded: UnifiedLog, now_ms: int) -> None:
+    """After a clean stop the end is behind the last batch."""
+    segment = loaded.segments[-1]
+    last = segment.last_batch() if segment.size else None
+    loaded.end_offset = segment.base_offset if last is None else last.next_offset
+    _begin_anew_where_all_is_gone(loaded, now_ms)
+
+
+def _begin_anew_where_all_is_gone(loaded: UnifiedLog, now_ms: int) -> None:
+    """Offsets are never given twice: a log that ends before its known start goes on at its start."""
+    if loaded.end_offset >= loaded.start_offset:
+        return
+    _drop_from(loaded, 0, "the log is known to begin after it")
+    loaded.end_offset = loaded.start_offset
+    loaded.segments.append(loaded.new_segment(loaded.start_offset, now_ms))
+
+
+def _drop_from(recovered: UnifiedLog, number: int, reason: str) -> None:
+    for unsound in recovered.segments[number:]:
+        log.warning("%s is deleted: %s", unsound.log_name, reason)
+        unsound.delete()
+    del recovered.segments[number:]
+
+
+def _delete_stray_snapshots(loaded: UnifiedLog, names: Sequence[str]) -> None:
+    """A clean stop leaves a snapshot each time; only the newest, and those where segments begin, are of use."""
+    snapshots = sorted(int(name[:20]) for name in names if name.endswith(".snapshot"))
+    bases = {segment.base_offset for segment in loaded.segments}
+    for offset in snapshots[:-1]:
+        if offset not in bases:
+            loaded.files.delete(f"{loaded.directory}/{offset:020d}.snapshot")
+
+
+def _give_up(loaded: UnifiedLog, error: Exception, now_ms: int) -> None:
+    """Offline from the start; what is on disk stays as it is."""
+    if not loaded.segments:
+        loaded.segments.append(LogSegment(loaded.files, loaded.directory, 0, created_ms=now_ms))
+    loaded.go_offline(error)

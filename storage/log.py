@@ -1,10 +1,13 @@
 """One partition's log: batches in segments, appended at the end and found again by offset or by time. Its directory is Kafka's, file by file.
 
 A write or fsync that fails takes this log offline, with KAFKA_STORAGE_ERROR, and nothing else: what is in memory then may be ahead of the disk, so
-nothing is appended or read any more until the log has been loaded again. Nothing is acknowledged before it is as durable as `flush.messages` promises.
+nothing is appended or read any more until the broker starts anew. Only a full disk is forgiven, where the half-written batch could be cut off again:
+the producer is told, and may try later. Nothing is acknowledged before it is as durable as `flush.messages` promises.
 """
 
-from collections.abc import Callable
+import errno
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -13,8 +16,10 @@ from pykbroker.protocol.errors import ErrorCode, KafkaError
 from pykbroker.protocol.records import RecordBatch, TimestampType, set_offsets
 from pykbroker.protocol.wire import Buffer
 from pykbroker.storage.files import Files
+from pykbroker.storage.flusher import Flusher, Offload
 from pykbroker.storage.leader_epoch import LeaderEpochs
-from pykbroker.storage.producer_state import ProducerState
+from pykbroker.storage.producer_state import ProducerState, SnapshotDamaged
+from pykbroker.storage.retention import doomed_segments
 from pykbroker.storage.segment import LogSegment
 from pykbroker.storage.transaction_index import AbortedTransaction, TransactionIndex
 from pykbroker.storage.validator import RecordsRefused, ValidationSettings, check_size, validate
@@ -22,8 +27,7 @@ from pykbroker.storage.validator import RecordsRefused, ValidationSettings, chec
 UNLIMITED = 2**63 - 1
 _MAX_RELATIVE_OFFSET = 2**31 - 1
 
-Offload = Callable[[Callable[[], None]], Later[None]]
-"""Runs work elsewhere; its end settles the Later on the broker's thread."""
+_DISK_IS_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 @dataclass(slots=True, frozen=True)
@@ -49,7 +53,7 @@ class LogConfig:
     validation: ValidationSettings = field(default_factory=ValidationSettings)
 
 
-class OffsetOutOfRange(KafkaError):
+class OffsetOutOfRange(KafkaError):  # noqa: N818 - Kafka's name
     """An offset that the log does not have (any more, or yet)."""
 
     def __init__(self, offset: int, start: int, end: int) -> None:
@@ -89,11 +93,11 @@ NOTHING_FOUND = FoundOffset(-1, -1, -1)
 
 
 class UnifiedLog:
-    """See the module's law. One is made with `loader.load`, which also recovers it."""
+    """See the module's law. One is made with `loader.create` or `loader.load`, and after an unclean stop with `loader.recover`."""
 
     __slots__ = (
-        "_flush_waiters",
-        "_flushing",
+        "_flusher",
+        "_last_snapshot_offset",
         "_unflushed_since_ms",
         "aborted",
         "config",
@@ -101,8 +105,9 @@ class UnifiedLog:
         "end_offset",
         "files",
         "leader_epochs",
-        "offload",
         "offline",
+        "offload",
+        "on_high_watermark",
         "on_offline",
         "producers",
         "recovery_point",
@@ -119,28 +124,35 @@ class UnifiedLog:
         self.start_offset = 0
         self.end_offset = 0
         self.recovery_point = 0
+        """Everything before it has been synced."""
         self.producers = ProducerState()
         self.leader_epochs = LeaderEpochs(files, directory)
-        self.aborted = TransactionIndex(files)
+        self.aborted = TransactionIndex(files, directory)
         self.offline: str | None = None
         """Why this log is offline, None while it is not."""
         self.on_offline: Callable[[UnifiedLog], None] | None = None
-        self._flushing = False
-        self._flush_waiters: list[tuple[int, Later[None]]] = []
+        self.on_high_watermark: Callable[[UnifiedLog], None] | None = None
+        """Called when a sync has moved the high watermark; who sets it gets one that waits for syncs, see `high_watermark`."""
+        self._flusher = Flusher(self)
+        self._last_snapshot_offset = -1
         self._unflushed_since_ms: int | None = None
 
     # -- offsets -------------------------------------------------------------------------------------------------
 
     @property
     def high_watermark(self) -> int:
-        """Up to where consumers may read; with one replica that is the end."""
+        """Up to where consumers may read: the end. With flush.messages=1 nobody sees what is not on disk, if somebody watches `on_high_watermark`."""
+        if self.config.flush_messages <= 1 and self.on_high_watermark is not None:
+            return self.recovery_point
         return self.end_offset
 
     @property
     def last_stable_offset(self) -> int:
         """Up to where no transaction is open."""
-        first_unstable = self.producers.first_unstable_offset() if self.producers.producers else None
-        return self.end_offset if first_unstable is None else min(first_unstable, self.end_offset)
+        first_unstable = self.producers.first_unstable_offset()
+        if first_unstable is None:
+            return self.high_watermark
+        return min(max(first_unstable, self.start_offset), self.high_watermark)
 
     @property
     def active_segment(self) -> LogSegment:
@@ -157,7 +169,7 @@ class UnifiedLog:
     def append_as_leader(self, batch: memoryview, leader_epoch: int, now_ms: int) -> LogAppendInfo:
         """Validate one client's batch (see `validator.one_batch`), give it its offsets, and write it.
 
-        Writable bytes are patched where they lie. Raises RecordsRefused or KafkaError. Durable when `durable_at` says so.
+        Writable bytes are patched where they lie. Raises RecordsRefused or KafkaError. Durable when `durable_at` says so, a duplicate too.
         """
         self._require_online()
         validated = validate(batch, self.config.validation, now_ms)
@@ -166,7 +178,9 @@ class UnifiedLog:
         if validated.producer_id >= 0:
             known = self.producers.duplicate_of(validated)
             if known is not None:
-                return LogAppendInfo(known.first_offset, known.last_offset, known.timestamp, known.timestamp, self.start_offset, duplicate=True)
+                return LogAppendInfo(
+                    known.first_offset, known.last_offset, known.timestamp, known.timestamp, self.start_offset, duplicate=True
+                )
             self.producers.check(validated)
         return self._append(validated, leader_epoch, now_ms)
 
@@ -182,71 +196,94 @@ class UnifiedLog:
         set_offsets(memoryview(batch.buffer), first_offset, leader_epoch)
         batch.base_offset = first_offset
         batch.partition_leader_epoch = leader_epoch
-        last_offset = batch.last_offset
+        end_offset = batch.next_offset
         try:
-            segment = self._segment_for(batch, now_ms)
-            if leader_epoch > self.leader_epochs.latest:
-                self.leader_epochs.assign(leader_epoch, first_offset)
-            segment.append(batch, [batch.buffer])
+            segment = self.segments[-1]
+            if self._must_roll(segment, batch, now_ms):
+                self.roll(now_ms)
+                segment = self.segments[-1]
+            segment.append(batch, (batch.buffer,))
         except OSError as error:
-            raise self._go_offline(error) from error
-        self.end_offset = last_offset + 1
+            raise self._write_failed(error) from error
+        self.end_offset = end_offset
+        if leader_epoch > self.leader_epochs.latest:
+            self.leader_epochs.assign(leader_epoch, first_offset)
         if batch.producer_id >= 0:
             self._note_producer(batch)
         if self._unflushed_since_ms is None:
             self._unflushed_since_ms = now_ms
         append_time = batch.max_timestamp if batch.timestamp_type is TimestampType.LOG_APPEND_TIME else -1
-        return LogAppendInfo(first_offset, last_offset, batch.max_timestamp, append_time, self.start_offset)
+        return LogAppendInfo(first_offset, end_offset - 1, batch.max_timestamp, append_time, self.start_offset)
 
     def _note_producer(self, batch: RecordBatch) -> None:
-        """Keep the producer's state up to date, and the index of aborted transactions."""
-        if batch.is_control:
-            self.aborted.see_marker(self.active_segment, batch, self.producers, self.last_stable_offset)
-        self.producers.update(batch)
+        try:
+            self.see_producer(self.segments[-1], batch)
+        except OSError as error:
+            raise self.go_offline(error) from error
 
-    def _segment_for(self, batch: RecordBatch, now_ms: int) -> LogSegment:
-        segment = self.active_segment
-        if self._must_roll(segment, batch, now_ms):
-            self.roll(now_ms)
-            segment = self.active_segment
-        return segment
+    def see_producer(self, segment: LogSegment, batch: RecordBatch) -> None:
+        """Keep the producers' state up to date, and the index of aborted transactions, with a batch in that segment."""
+        ended = self.producers.update(batch)
+        if ended is not None and ended.is_aborted:
+            first_unstable = self.producers.first_unstable_offset()
+            stable = batch.next_offset if first_unstable is None else first_unstable
+            self.aborted.add(segment.base_offset, AbortedTransaction(ended.producer_id, ended.first_offset, ended.marker_offset, stable))
 
     def _must_roll(self, segment: LogSegment, batch: RecordBatch, now_ms: int) -> bool:
         """Kafka's rules: full, old by the first batch's time, an index full, an offset too far from the base."""
-        if segment.size == 0:
-            return batch.last_offset - segment.base_offset > _MAX_RELATIVE_OFFSET
-        config = self.config
-        if segment.size > config.segment_bytes - batch.size_in_bytes:
+        if batch.next_offset - segment.base_offset > _MAX_RELATIVE_OFFSET:
             return True
-        if segment.first_timestamp is not None and segment.first_timestamp >= 0:
-            waited_ms = batch.max_timestamp - segment.first_timestamp
+        if segment.size == 0:
+            return False
+        config = self.config
+        if segment.size + batch.size_in_bytes > config.segment_bytes or segment.index_entries() * 12 >= config.segment_index_bytes - 12:
+            return True
+        first_timestamp = segment.first_timestamp
+        if first_timestamp is not None and first_timestamp >= 0:
+            waited_ms = batch.max_timestamp - first_timestamp
         else:
             waited_ms = now_ms - segment.created_ms
-        return (
-            waited_ms > config.segment_ms - config.segment_jitter_ms
-            or batch.last_offset - segment.base_offset > _MAX_RELATIVE_OFFSET
-            or segment.index_entries() * 12 >= config.segment_index_bytes - 12
-        )
+        return bool(waited_ms > config.segment_ms - config.segment_jitter_ms)
 
     def roll(self, now_ms: int) -> None:
-        """Begin a new segment at the end. What is in the old one is flushed soon, on another thread."""
+        """Begin a new segment at the end. What is in the old one is flushed soon, elsewhere. Raises OSError, and has rolled nothing then."""
         segment = self.active_segment
         if segment.size == 0 and segment.base_offset == self.end_offset:
             return
-        segment.write_indexes()
-        if self.producers.producers:
-            self.files.replace(f"{self.directory}/{self.end_offset:020d}.snapshot", self.producers.snapshot())
-        self.segments.append(self._new_segment(self.end_offset, now_ms))
+        segment.write_indexes(final=True)
+        self._take_snapshot()
+        following = self.new_segment(self.end_offset, now_ms)
+        if segment.size == 0:
+            self.segments[-1] = following
+            self._drop(segment)
+        else:
+            self.segments.append(following)
         self.flush()
 
-    def _new_segment(self, base_offset: int, now_ms: int) -> LogSegment:
+    def new_segment(self, base_offset: int, now_ms: int) -> LogSegment:
+        """An empty segment; its file is there."""
         segment = LogSegment(self.files, self.directory, base_offset, created_ms=now_ms, index_interval=self.config.index_interval_bytes)
-        self.files.append(segment.name(), [b""])
+        self.files.append(segment.log_name, [b""])
+        self._flusher.is_directory_new = True
         return segment
+
+    def _take_snapshot(self) -> None:
+        """Write down the producers' state at the end, so that nobody has to read the log for it."""
+        if self._last_snapshot_offset >= self.end_offset:
+            return
+        name = f"{self.directory}/{self.end_offset:020d}.snapshot"
+        self.files.delete(name)
+        try:
+            self.files.append(name, [self.producers.snapshot()])
+        except OSError:
+            self.files.delete(name)
+            raise
+        self._flusher.unsynced_names.append(name)
+        self._last_snapshot_offset = self.end_offset
 
     # -- durability ----------------------------------------------------------------------------------------------
 
-    def durable_at(self, offset: int, now_ms: int) -> Later[None] | None:
+    def durable_at(self, offset: int, now_ms: int = 0) -> Later[None] | None:  # noqa: ARG002 - other engines may count time
         """When everything before `offset` is as durable as `flush.messages` promises: None for now, else a Later to wait for."""
         if self.end_offset - self.recovery_point < self.config.flush_messages or offset <= self.recovery_point:
             return None
@@ -254,102 +291,96 @@ class UnifiedLog:
 
     def flush(self) -> Later[None] | None:
         """Sync everything appended so far: a Later, or None where there is nothing to do. One sync runs at a time; it serves all that came before it."""
+        self._require_online()
         if self.recovery_point >= self.end_offset:
             return None
-        waiter: Later[None] = Later()
-        self._flush_waiters.append((self.end_offset, waiter))
-        if not self._flushing:
-            self._start_sync()
-        return waiter
+        return self._flusher.flush()
 
     def flush_if_older_than(self, now_ms: int) -> None:
         """flush.ms, asked from time to time."""
         if self._unflushed_since_ms is not None and now_ms - self._unflushed_since_ms >= self.config.flush_ms and self.offline is None:
             self.flush()
 
-    def _start_sync(self) -> None:
-        target = self.end_offset
-        unsynced = [segment for segment in self.segments if segment.size and self._end_of(segment) > self.recovery_point]
-        try:
-            for segment in unsynced:
-                segment.write_indexes()
-            syncers = [self.files.syncer(segment.name()) for segment in unsynced]
-            self.files.sync_directory(self.directory)
-        except OSError as error:
-            self._go_offline(error)
+    def names_may_be_lost(self) -> None:
+        """Names in the directory have changed; the next sync makes them last."""
+        self._flusher.is_directory_new = True
+
+    def synced_up_to(self, offset: int) -> None:
+        """A sync has come to its end."""
+        before = self.recovery_point
+        self.recovery_point = max(before, min(offset, self.end_offset))
+        if self.recovery_point >= self.end_offset:
+            self._unflushed_since_ms = None
+        if self.on_high_watermark is not None and self.config.flush_messages <= 1 and self.recovery_point > before:
+            self.on_high_watermark(self)
+
+    def close(self) -> None:
+        """Everything to disk, for a clean stop. Costs nothing where nothing was written."""
+        if self.offline is not None:
             return
-        self._flushing = True
+        try:
+            if self._last_snapshot_offset < self.end_offset and self.end_offset > 0:
+                self._take_snapshot()
+            if self.recovery_point < self.end_offset or self._flusher.unsynced_names or not self.leader_epochs.is_written:
+                self.active_segment.write_indexes(final=True)
+                self._flusher.flush_now()
+        except OSError as error:
+            self.go_offline(error)
 
-        def run() -> None:
-            for sync in syncers:
-                sync()
-
-        self.offload(run).then(lambda _: self._synced(target), self._sync_failed)
-
-    def _end_of(self, segment: LogSegment) -> int:
-        position = self.segments.index(segment)
-        return self.segments[position + 1].base_offset if position + 1 < len(self.segments) else self.end_offset
-
-    def _synced(self, target: int) -> None:
-        self._flushing = False
-        self.recovery_point = max(self.recovery_point, min(target, self.end_offset))
-        self._unflushed_since_ms = None
-        done = [waiter for offset, waiter in self._flush_waiters if offset <= target]
-        self._flush_waiters = [(offset, waiter) for offset, waiter in self._flush_waiters if offset > target]
-        if self._flush_waiters and self.offline is None:
-            self._start_sync()
-        for waiter in done:
-            waiter.settle(None)
-
-    def _sync_failed(self, error: BaseException) -> None:
-        self._flushing = False
-        self._go_offline(error)
-
-    def _go_offline(self, error: BaseException) -> KafkaError:
-        """Whoever waits for durability is told; nobody appends or reads here any more."""
+    def go_offline(self, error: BaseException) -> KafkaError:
+        """Whoever waits for durability is told; nobody appends or reads here any more. Gives the error to raise."""
         if self.offline is None:
             self.offline = f"{type(error).__name__}: {error}"
             if self.on_offline is not None:
                 self.on_offline(self)
-        failure = KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, f"The log {self.directory} is offline: {self.offline}")
-        waiters, self._flush_waiters = self._flush_waiters, []
-        for _, waiter in waiters:
-            waiter.fail(failure)
+        failure = self._storage_error()
+        self._flusher.fail_waiters(failure)
         return failure
+
+    def _write_failed(self, error: OSError) -> KafkaError:
+        """A full disk leaves the log as it was; after anything else nothing is sure."""
+        if error.errno in _DISK_IS_FULL:
+            return KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, f"The log {self.directory} cannot grow: {error}")
+        return self.go_offline(error)
+
+    def _storage_error(self) -> KafkaError:
+        return KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, f"The log {self.directory} is offline: {self.offline}")
 
     def _require_online(self) -> None:
         if self.offline is not None:
-            raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, f"The log {self.directory} is offline: {self.offline}")
+            raise self._storage_error()
 
     # -- reading -------------------------------------------------------------------------------------------------
 
     def read(
         self, offset: int, max_bytes: int, upper_offset: int | None = None, *, at_least_one: bool = True, committed: bool = False
     ) -> FetchData:
-        """Batches from the one that holds `offset` on, up to `upper_offset` (the high watermark where not given).
+        """Batches from the one that holds `offset` on, up to `upper_offset` (the high watermark where not given), out of one segment (N-12).
 
-        `committed` also gives the aborted transactions among them. Raises OffsetOutOfRange.
+        `committed` ends at the last stable offset, and also gives the aborted transactions. Raises OffsetOutOfRange.
         """
         self._require_online()
-        high_watermark = self.end_offset
+        high_watermark = self.high_watermark
         stable = self.last_stable_offset
         if not self.start_offset <= offset <= self.end_offset:
             raise OffsetOutOfRange(offset, self.start_offset, self.end_offset)
-        limit = min(high_watermark if upper_offset is None else upper_offset, stable if committed else high_watermark)
+        limit = min(high_watermark if upper_offset is None else upper_offset, stable if committed else self.end_offset)
         records: Buffer = b""
-        if offset < limit:
-            try:
-                records = self._read_segments(offset, max_bytes, limit, at_least_one=at_least_one)
-            except OSError as error:
-                raise self._go_offline(error) from error
         aborted = None
-        if committed:
-            aborted = self.aborted.overlapping(self.segments, offset, _next_offset(records, offset)) if records else []
+        try:
+            number = len(self.segments) - 1 if offset >= self.segments[-1].base_offset else self._segment_number(offset)
+            if offset < limit:
+                records = self._read_segments(number, offset, max_bytes, limit, at_least_one=at_least_one)
+            if committed:
+                aborted = (
+                    self.aborted.overlapping(self.segments[number].base_offset, offset, _next_offset(records, offset)) if records else []
+                )
+        except OSError as error:
+            raise self.go_offline(error) from error
         return FetchData(records, high_watermark, stable, self.start_offset, aborted)
 
-    def _read_segments(self, offset: int, max_bytes: int, limit: int, *, at_least_one: bool) -> Buffer:
+    def _read_segments(self, number: int, offset: int, max_bytes: int, limit: int, *, at_least_one: bool) -> Buffer:
         """From the segment that holds the offset; from the next one where compaction has emptied it there."""
-        number = self._segment_number(offset)
         while number < len(self.segments):
             segment = self.segments[number]
             _, records = segment.read_from(offset, max_bytes, at_least_one=at_least_one)
@@ -360,43 +391,37 @@ class UnifiedLog:
 
     def _segment_number(self, offset: int) -> int:
         """The last segment that begins at or before an offset."""
-        if offset >= self.segments[-1].base_offset:
-            return len(self.segments) - 1
-        low, high = 0, len(self.segments) - 1
-        while low < high:
-            middle = (low + high + 1) // 2
-            if self.segments[middle].base_offset <= offset:
-                low = middle
-            else:
-                high = middle - 1
-        return low
+        return max(0, bisect_right(self.segments, offset, key=_base_offset) - 1)
 
     def first_offset_at_or_after(self, timestamp: int) -> FoundOffset:
-        """The first record as new as `timestamp`, in order of offsets (L-04)."""
+        """The first record as new as `timestamp`, in order of offsets (L-06); control records count (L-18)."""
         self._require_online()
         try:
-            for segment in self.segments:
-                segment.ensure_indexed()
+            for segment in self.segments[self._segment_number(self.start_offset) :]:
                 if segment.largest_timestamp < timestamp:
                     continue
-                batch = segment.first_batch_at_or_after(timestamp, self.start_offset)
-                while batch is not None:
+                for batch in segment.batches_at_or_after(timestamp, self.start_offset):
                     for record in batch.records():
                         if record.timestamp >= timestamp and record.offset >= self.start_offset:
                             return FoundOffset(record.timestamp, record.offset, batch.partition_leader_epoch)
-                    batch = segment.first_batch_at_or_after(timestamp, batch.next_offset)
         except OSError as error:
-            raise self._go_offline(error) from error
+            raise self.go_offline(error) from error
         return NOTHING_FOUND
 
     def largest_timestamp(self) -> FoundOffset:
-        """The record with the largest timestamp, the first of several (KIP-734)."""
+        """The record with the largest timestamp, the first of several, also where it lies before the log's start by now (KIP-734, L-03)."""
         self._require_online()
-        largest = -1
-        for segment in self.segments:
-            segment.ensure_indexed()
-            largest = max(largest, segment.largest_timestamp)
-        return NOTHING_FOUND if largest < 0 else self.first_offset_at_or_after(largest)
+        try:
+            newest = max(self.segments, key=lambda segment: segment.largest_timestamp)
+            largest = newest.largest_timestamp
+            if largest >= 0:
+                for batch in newest.batches_at_or_after(largest, newest.base_offset):
+                    for record in batch.records():
+                        if record.timestamp >= largest:
+                            return FoundOffset(record.timestamp, record.offset, batch.partition_leader_epoch)
+        except OSError as error:
+            raise self.go_offline(error) from error
+        return NOTHING_FOUND
 
     # -- removing ------------------------------------------------------------------------------------------------
 
@@ -410,17 +435,14 @@ class UnifiedLog:
     def _move_start(self, offset: int) -> None:
         if offset > self.start_offset:
             self.start_offset = offset
-            try:
-                self.leader_epochs.truncate_from_start(offset)
-            except OSError as error:
-                raise self._go_offline(error) from error
+            self.leader_epochs.truncate_from_start(offset)
 
     def apply_retention(self, now_ms: int) -> list[LogSegment]:
         """Take out the segments that retention.ms, retention.bytes or the log's start no longer keep; the caller deletes their files later."""
         if self.offline is not None:
             return []
         try:
-            doomed = self._doomed_segments(now_ms)
+            doomed = doomed_segments(self, now_ms)
             if not doomed:
                 return []
             if doomed[-1] is self.active_segment:
@@ -428,76 +450,77 @@ class UnifiedLog:
             del self.segments[: len(doomed)]
             for segment in doomed:
                 segment.mark_deleted()
+                self._forget(segment)
             self._move_start(self.segments[0].base_offset)
         except OSError as error:
-            self._go_offline(error)
+            self._write_failed(error)
             return []
         return doomed
 
-    def _doomed_segments(self, now_ms: int) -> list[LogSegment]:
-        config = self.config
-        doomed: list[LogSegment] = []
-        surplus = self.size - config.retention_bytes if config.retention_bytes >= 0 else 0
-        for number, segment in enumerate(self.segments):
-            is_active = number == len(self.segments) - 1
-            if segment.size == 0:
-                break
-            before_start = not is_active and self.segments[number + 1].base_offset <= self.start_offset
-            by_policy = False
-            if config.is_deleted:
-                segment.ensure_indexed()
-                too_large = not is_active and surplus - segment.size >= 0 and config.retention_bytes >= 0
-                too_old = config.retention_ms >= 0 and 0 <= segment.largest_timestamp < now_ms - config.retention_ms
-                by_policy = too_large or too_old
-            if not before_start and not by_policy:
-                break
-            doomed.append(segment)
-            surplus -= segment.size
-        return doomed
-
     def truncate_to(self, offset: int) -> None:
-        """Forget everything from `offset` on."""
+        """Forget everything from `offset` on; a batch that holds it goes whole. Raises KafkaError when the disk fails."""
         if offset >= self.end_offset:
             return
         try:
             while len(self.segments) > 1 and self.active_segment.base_offset >= offset:
-                self.segments.pop().delete()
+                self._drop(self.segments.pop())
             segment = self.active_segment
-            for placed in segment.batches_from(0):
-                if placed.batch.last_offset >= offset:
-                    segment.truncate_to_position(placed.position, placed.batch.base_offset)
-                    offset = placed.batch.base_offset
-                    break
+            for placed in segment.batches_from_offset(offset):
+                segment.truncate_to_position(placed.position, placed.batch.base_offset)
+                offset = placed.batch.base_offset
+                break
+            self.aborted.truncate(offset)
             self.leader_epochs.truncate_from_end(offset)
+            self.end_offset = offset
+            self.start_offset = min(self.start_offset, offset)
+            self.recovery_point = min(self.recovery_point, offset)
+            for _ in self.restore_producers(self.files.list(self.directory)):
+                pass
         except OSError as error:
-            raise self._go_offline(error) from error
-        self.end_offset = offset
-        self.recovery_point = min(self.recovery_point, offset)
-        self.rebuild_producers()
+            raise self.go_offline(error) from error
 
-    def rebuild_producers(self, since: int = 0) -> None:
-        """Make the producers' state anew from the batches at and beyond `since`."""
-        if since == 0:
-            self.producers.clear()
-        for segment in self.segments[self._segment_number(since) :]:
-            for _, batch in segment.batches_from(0):
-                if batch.base_offset >= since:
-                    self.producers.update(batch)
+    def _drop(self, segment: LogSegment) -> None:
+        segment.delete()
+        self._forget(segment)
 
-    def close(self) -> None:
-        """Everything to disk, for a clean stop."""
-        if self.offline is not None:
+    def _forget(self, segment: LogSegment) -> None:
+        """The segment's files are renamed or gone; nothing else may ask for them."""
+        self.aborted.moved_away(segment.base_offset)
+        snapshot = segment.name("snapshot")
+        if snapshot in self._flusher.unsynced_names:
+            self._flusher.unsynced_names.remove(snapshot)
+
+    def restore_producers(self, names: Sequence[str]) -> Iterator[int]:
+        """The producers' state, from the newest sound snapshot among the directory's files, and the batches after it. Gives each batch's offset.
+
+        Snapshots of what is no longer there are deleted.
+        """
+        self.producers.clear()
+        self._last_snapshot_offset = -1
+        since = self.start_offset
+        for offset in sorted((int(name[:20]) for name in names if name.endswith(".snapshot")), reverse=True):
+            name = f"{self.directory}/{offset:020d}.snapshot"
+            if offset <= self.end_offset:
+                try:
+                    self.producers.load_snapshot(self.files.read_whole(name))
+                except SnapshotDamaged:
+                    pass
+                else:
+                    self._last_snapshot_offset = since = offset
+                    break
+            self.files.delete(name)
+        if since >= self.end_offset:
             return
-        try:
-            self.active_segment.write_indexes()
-            if self.producers.producers:
-                self.files.replace(f"{self.directory}/{self.end_offset:020d}.snapshot", self.producers.snapshot())
-            for segment in self.segments:
-                if self._end_of(segment) > self.recovery_point:
-                    self.files.syncer(segment.name())()
-            self.recovery_point = self.end_offset
-        except OSError as error:
-            self._go_offline(error)
+        for segment in self.segments[self._segment_number(since) :]:
+            for _, batch in segment.batches_from_offset(since):
+                if batch.base_offset >= self.end_offset:
+                    return
+                self.producers.update(batch)
+                yield batch.base_offset
+
+
+def _base_offset(segment: LogSegment) -> int:
+    return segment.base_offset
 
 
 def _cut_at(records: memoryview, limit: int) -> memoryview:

@@ -1,6 +1,8 @@
 """Files that live in memory: for a broker without a disk, and for tests that pull the plug or break the disk at its n-th operation.
 
-`MemoryFiles.crash()` gives what a power loss leaves: all that was synced, and of the rest whatever the random source lets survive.
+`MemoryFiles.crash()` gives what a power loss leaves. It is as strict as a disk may be: a file keeps what was synced of it, and of the rest whatever
+the random source lets survive; names made, renamed and deleted survive in the order in which that was done, up to some point behind the last sync of
+a directory that they concern.
 """
 
 import errno
@@ -8,6 +10,9 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from pykbroker.protocol.wire import Buffer
+from pykbroker.storage.files import Files
+
+_SECTOR = 512
 
 
 class CrashRandom(Protocol):
@@ -20,129 +25,159 @@ class CrashRandom(Protocol):
         """From 0 to below `stop`."""
 
 
+class _Content:
+    """What is in one file, under whatever name."""
+
+    __slots__ = ("data", "durable")
+
+    def __init__(self, data: bytes = b"", durable: bytes = b"") -> None:
+        self.data = bytearray(data)
+        self.durable = durable
+
+
+_Directories = dict[str, dict[str, _Content]]
+_Change = tuple[set[str], Callable[[_Directories], None]]
+"""One change of names: the directories that it concerns, and how to do it."""
+
+
 class MemoryFiles:
     """The files of one data directory, in memory. With `crashable` it remembers what would survive a power loss (each sync copies the file)."""
 
     def __init__(self, *, crashable: bool = False) -> None:
-        self._files: dict[str, bytearray] = {}
-        self._directories: set[str] = {""}
+        self._directories: _Directories = {"": {}}
         self._crashable = crashable
-        self._durable: dict[str, bytes] = {}
-        """What each file held when it was last synced; only names whose directory was synced, or that were synced themselves."""
+        self._durable_directories: _Directories = {"": {}}
+        self._changes: list[_Change] = []
+        """Changes of names that are not durable yet, in the order in which they were made."""
 
     def append(self, name: str, pieces: Sequence[Buffer]) -> None:
         """Behind the end."""
-        data = self._files.get(name)
-        if data is None:
-            self._require_directory(name)
-            data = self._files[name] = bytearray()
+        directory, _, base = name.rpartition("/")
+        try:
+            content = self._directories[directory].get(base)
+        except KeyError:
+            raise FileNotFoundError(errno.ENOENT, "no such directory", directory) from None
+        if content is None:
+            content = self._make(directory, base)
         for piece in pieces:
-            data += piece
+            content.data += piece
 
     def read(self, name: str, position: int, size: int) -> Buffer:
         """A copy: the file may grow while it is being sent."""
-        return bytes(memoryview(self._existing(name))[position : position + size])
+        return bytes(memoryview(self._existing(name).data)[position : position + size])
+
+    def read_whole(self, name: str) -> bytes:
+        """A copy."""
+        return bytes(self._existing(name).data)
 
     def size(self, name: str) -> int:
         """In bytes."""
-        return len(self._existing(name))
+        return len(self._existing(name).data)
 
     def truncate(self, name: str, size: int) -> None:
         """Cut."""
-        del self._existing(name)[size:]
+        del self._existing(name).data[size:]
 
     def replace(self, name: str, data: bytes) -> None:
-        """Durable at once."""
-        self._require_directory(name)
-        self._files[name] = bytearray(data)
-        if self._crashable:
-            self._durable[name] = data
+        """Durable at once, its name too."""
+        directory, _, base = name.rpartition("/")
+        if directory not in self._directories:
+            raise FileNotFoundError(errno.ENOENT, "no such directory", directory)
+        content = _Content(data, data if self._crashable else b"")
+        self._change({directory}, lambda directories: directories[directory].__setitem__(base, content))
+        self.sync_directory(directory)
 
     def rename(self, name: str, new_name: str) -> None:
         """A file, or a directory."""
-        if name in self._files:
-            self._files[new_name] = self._files.pop(name)
-        elif name in self._directories:
-            self._directories = {_moved(known, name, new_name) for known in self._directories}
-            self._files = {_moved(known, name, new_name): data for known, data in self._files.items()}
-        else:
-            raise FileNotFoundError(errno.ENOENT, "no such file", name)
-        if self._crashable:
-            # journalling file systems keep a rename and what was synced before it together
-            self._durable = {_moved(known, name, new_name): data for known, data in self._durable.items()}
+        if name in self._directories:
+            self._change({""}, lambda directories: directories.__setitem__(new_name, directories.pop(name)))
+            return
+        self._existing(name)
+        directory, _, base = name.rpartition("/")
+        new_directory, _, new_base = new_name.rpartition("/")
+        self._change(
+            {directory, new_directory},
+            lambda directories: directories[new_directory].__setitem__(new_base, directories[directory].pop(base)),
+        )
 
     def delete(self, name: str) -> None:
         """A file, or a directory with all in it."""
-        for known in [known for known in self._files if known == name or known.startswith(name + "/")]:
-            del self._files[known]
-            self._durable.pop(known, None)
-        self._directories = {known for known in self._directories if known != name and not known.startswith(name + "/")}
+        if name in self._directories:
+            self._change({""}, lambda directories: directories.__delitem__(name))
+            return
+        directory, _, base = name.rpartition("/")
+        if base in self._directories.get(directory, {}):
+            self._change({directory}, lambda directories: directories[directory].__delitem__(base))
 
     def list(self, directory: str) -> list[str]:
         """Sorted names."""
-        prefix = directory + "/" if directory else ""
-        names = {known[len(prefix) :].partition("/")[0] for known in [*self._files, *self._directories] if known.startswith(prefix)}
-        return sorted(names - {""})
+        names = list(self._directories.get(directory, ()))
+        return sorted([*names, *filter(None, self._directories)]) if not directory else sorted(names)
 
     def make_directory(self, name: str) -> None:
         """Harmless where it is there."""
-        self._directories.add(name)
+        if name not in self._directories:
+            self._change({""}, lambda directories: directories.__setitem__(name, {}))
 
     def syncer(self, name: str) -> Callable[[], None]:
-        """What is in the file when this is called survives a crash after the function has run."""
-        data = self._existing(name)
+        """What is in the file when this is called survives a crash after the function has run; its name may not."""
+        content = self._existing(name)
         if not self._crashable:
-            return lambda: None
-        copy = bytes(data)
+            return _nothing
+        copy = bytes(content.data)
 
         def run() -> None:
-            self._durable[name] = copy
+            content.durable = copy
 
         return run
 
     def sync_directory(self, name: str) -> None:
-        """Names in it are durable from now on, though their files may come back empty."""
-        if self._crashable:
-            prefix = name + "/" if name else ""
-            for known in self._files:
-                if known.startswith(prefix):
-                    self._durable.setdefault(known, b"")
+        """All changes up to the last one that concerns this directory are durable: file systems write them in order."""
+        last = max((number for number, (concerned, _) in enumerate(self._changes) if name in concerned), default=-1)
+        for _, change in self._changes[: last + 1]:
+            change(self._durable_directories)
+        del self._changes[: last + 1]
 
     def close(self) -> None:
         """Nothing to let go of: the same object may be opened again, as a disk may."""
 
     def crash(self, random: CrashRandom) -> "MemoryFiles":
         """What is found after a power loss now; the files themselves stay as they are."""
+        directories = {name: dict(files) for name, files in self._durable_directories.items()}
+        for _, change in self._changes[: random.randrange(len(self._changes) + 1)]:
+            change(directories)
         found = MemoryFiles(crashable=True)
-        found._directories = set(self._directories)
-        for name, data in self._files.items():
-            durable = self._durable.get(name)
-            if durable is None and random.random() < 0.5:
-                continue
-            content = _torn(bytes(data), durable or b"", random)
-            found._files[name] = bytearray(content)
-            found._durable[name] = content
+        found._directories = {
+            directory: {name: _survivor(content, random) for name, content in files.items()} for directory, files in directories.items()
+        }
+        found._durable_directories = {name: dict(files) for name, files in found._directories.items()}
         return found
 
-    def _existing(self, name: str) -> bytearray:
+    def _make(self, directory: str, base: str) -> _Content:
+        content = _Content()
+        self._change({directory}, lambda directories: directories[directory].__setitem__(base, content))
+        return content
+
+    def _change(self, concerned: set[str], change: Callable[[_Directories], None]) -> None:
+        change(self._directories)
+        if self._crashable:
+            self._changes.append((concerned, change))
+
+    def _existing(self, name: str) -> _Content:
+        directory, _, base = name.rpartition("/")
         try:
-            return self._files[name]
+            return self._directories[directory][base]
         except KeyError:
             raise FileNotFoundError(errno.ENOENT, "no such file", name) from None
 
-    def _require_directory(self, name: str) -> None:
-        directory = name.rpartition("/")[0]
-        if directory not in self._directories:
-            raise FileNotFoundError(errno.ENOENT, "no such directory", directory)
-
 
 class FaultyFiles:
-    """Any Files, with a `fault` asked before each operation: it may raise, or answer how many bytes of an append get written before EIO.
+    """Any Files, with a `fault` asked before each operation: it may raise, or answer how many bytes of an append get written before ENOSPC.
 
     `fault(operation, name)`, where operation is the method's name, and `sync` for the moment a syncer runs.
     """
 
-    def __init__(self, inner: MemoryFiles, fault: Callable[[str, str], int | None]) -> None:
+    def __init__(self, inner: Files, fault: Callable[[str, str], int | None]) -> None:
         self.inner = inner
         self.fault = fault
 
@@ -153,12 +188,17 @@ class FaultyFiles:
             self.inner.append(name, pieces)
             return
         self.inner.append(name, [b"".join(pieces)[:written]])
-        raise OSError(errno.EIO, "the write was cut short", name)
+        raise OSError(errno.ENOSPC, "the disk is full", name)
 
     def read(self, name: str, position: int, size: int) -> Buffer:
         """Or a fault."""
         self.fault("read", name)
         return self.inner.read(name, position, size)
+
+    def read_whole(self, name: str) -> bytes:
+        """Or a fault."""
+        self.fault("read_whole", name)
+        return self.inner.read_whole(name)
 
     def size(self, name: str) -> int:
         """Or a fault."""
@@ -216,25 +256,26 @@ class FaultyFiles:
         self.inner.close()
 
 
-def _moved(known: str, name: str, new_name: str) -> str:
-    if known == name or known.startswith(name + "/"):
-        return new_name + known[len(name) :]
-    return known
+def _nothing() -> None:
+    """Memory has no disk to wait for."""
 
 
-def _torn(data: bytes, durable: bytes, random: CrashRandom) -> bytes:
-    """What is left of a file: its synced content, then some, all or none of what came after, perhaps with a hole of zeros."""
+def _survivor(content: _Content, random: CrashRandom) -> _Content:
+    """What is left of a file: what was synced, and of what was written since, none, all, a part, or a part with a hole of zeros."""
+    data, durable = bytes(content.data), content.durable
     if not data.startswith(durable):
-        return data if random.random() < 0.5 else durable
+        # it was cut since: the cut, and what came after it, happened or did not
+        survived = data if random.random() < 0.5 else durable
+        return _Content(survived, survived)
     tail = bytearray(data[len(durable) :])
     choice = random.random()
     if choice < 0.25 or not tail:
-        return durable
-    if choice < 0.5:
-        return data
-    kept = tail[: random.randrange(len(tail) + 1)]
-    if kept and choice > 0.75:
-        start = random.randrange(len(kept))
-        end = min(len(kept), start + 512)
-        kept[start:end] = bytes(end - start)
-    return durable + bytes(kept)
+        tail.clear()
+    elif choice > 0.5:
+        del tail[random.randrange(len(tail) + 1) :]
+        if tail and choice > 0.75:
+            start = random.randrange(len(tail)) // _SECTOR * _SECTOR
+            hole = tail[start : start + _SECTOR]
+            tail[start : start + _SECTOR] = bytes(len(hole))
+    survived = durable + bytes(tail)
+    return _Content(survived, survived)

@@ -7,16 +7,19 @@ and what came after it is replayed from the batches.
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from pykbroker.protocol.crc32c import crc32c
 from pykbroker.protocol.errors import ErrorCode, KafkaError
-from pykbroker.protocol.records import RecordBatch, sequence_plus
+from pykbroker.protocol.records import ControlRecordType, RecordBatch, sequence_plus
 
 BATCHES_KEPT = 5
 
 _SNAPSHOT_HEAD = struct.Struct(">hIi")
 _SNAPSHOT_ENTRY = struct.Struct(">qhiqiqiq")
 _SNAPSHOT_VERSION = 1
+_CONTROL_KEY = struct.Struct(">hh")
+_MARKER_VALUE = struct.Struct(">hi")
 
 
 @dataclass(slots=True)
@@ -56,6 +59,15 @@ class ProducerEntry:
         return self.batches[-1].last_sequence if self.batches else -1
 
 
+class EndedTransaction(NamedTuple):
+    """A transaction on this partition whose marker came, at `marker_offset`."""
+
+    producer_id: int
+    first_offset: int
+    marker_offset: int
+    is_aborted: bool
+
+
 class SnapshotDamaged(ValueError):  # noqa: N818
     """A snapshot file that cannot be trusted; the state is made from the batches instead."""
 
@@ -63,10 +75,12 @@ class SnapshotDamaged(ValueError):  # noqa: N818
 class ProducerState:
     """The producers of one partition."""
 
-    __slots__ = ("producers",)
+    __slots__ = ("_open_transactions", "producers")
 
     def __init__(self) -> None:
         self.producers: dict[int, ProducerEntry] = {}
+        self._open_transactions: dict[int, int] = {}
+        """Of each producer in a transaction, the offset of its first record; the oldest is the first in the dictionary."""
 
     def duplicate_of(self, batch: RecordBatch) -> BatchMetadata | None:
         """The batch that this one repeats, if it is among the last five of its producer (I-04)."""
@@ -94,13 +108,13 @@ class ProducerState:
         if batch.producer_epoch > entry.epoch:
             if batch.base_sequence != 0:
                 raise KafkaError(ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER, _gap(batch, -1))
-        elif entry.batches and batch.base_sequence != sequence_plus(entry.last_sequence, 1):
+        elif batch.base_sequence != sequence_plus(entry.last_sequence, 1):
             raise KafkaError(ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER, _gap(batch, entry.last_sequence))
 
-    def update(self, batch: RecordBatch) -> None:
-        """A batch was appended, or is replayed at start; control batches end transactions."""
+    def update(self, batch: RecordBatch) -> "EndedTransaction | None":
+        """A batch was appended, or is replayed at start; a marker ends its producer's transaction, which is then given back."""
         if batch.producer_id < 0:
-            return
+            return None
         entry = self.producers.get(batch.producer_id)
         if entry is None:
             entry = self.producers[batch.producer_id] = ProducerEntry(batch.producer_id, batch.producer_epoch)
@@ -109,19 +123,32 @@ class ProducerState:
             entry.batches.clear()
         entry.last_timestamp = batch.max_timestamp
         if batch.is_control:
-            entry.current_transaction_first_offset = -1
-            return
+            return self._end_transaction(entry, batch)
         entry.batches.append(BatchMetadata(batch.last_sequence, batch.last_offset, batch.last_offset_delta, batch.max_timestamp))
         del entry.batches[:-BATCHES_KEPT]
         if batch.is_transactional and entry.current_transaction_first_offset < 0:
             entry.current_transaction_first_offset = batch.base_offset
+            self._open_transactions[batch.producer_id] = batch.base_offset
+        return None
+
+    def _end_transaction(self, entry: ProducerEntry, marker: RecordBatch) -> "EndedTransaction | None":
+        record = next(marker.records(), None)
+        if record is None or record.key is None or len(record.key) < _CONTROL_KEY.size:
+            return None
+        _version, kind = _CONTROL_KEY.unpack_from(record.key)
+        if kind not in {ControlRecordType.ABORT, ControlRecordType.COMMIT}:
+            return None
+        if record.value is not None and len(record.value) >= _MARKER_VALUE.size:
+            _version, entry.coordinator_epoch = _MARKER_VALUE.unpack_from(record.value)
+        first_offset, entry.current_transaction_first_offset = entry.current_transaction_first_offset, -1
+        self._open_transactions.pop(entry.producer_id, None)
+        if first_offset < 0:
+            return None
+        return EndedTransaction(entry.producer_id, first_offset, marker.base_offset, kind == ControlRecordType.ABORT)
 
     def first_unstable_offset(self) -> int | None:
         """Where the oldest open transaction began; None where there is none."""
-        open_ones = [
-            entry.current_transaction_first_offset for entry in self.producers.values() if entry.current_transaction_first_offset >= 0
-        ]
-        return min(open_ones, default=None)
+        return next(iter(self._open_transactions.values()), None)
 
     def expire(self, now_ms: int, expiration_ms: int) -> None:
         """Forget who has been silent for so long, unless a transaction of theirs is open (I-13)."""
@@ -132,6 +159,7 @@ class ProducerState:
     def clear(self) -> None:
         """Forget all."""
         self.producers.clear()
+        self._open_transactions.clear()
 
     def snapshot(self) -> bytes:
         """The state in Kafka's snapshot format: the last batch of each producer (I-14)."""
@@ -139,11 +167,13 @@ class ProducerState:
         body = struct.pack(">i", len(self.producers)) + entries
         return struct.pack(">hI", _SNAPSHOT_VERSION, crc32c(body)) + body
 
-    def load_snapshot(self, data: bytes, log_start_offset: int = 0) -> None:
-        """Take the state from a snapshot. Raises SnapshotDamaged."""
-        self.producers.clear()
-        for entry in _read_snapshot(data):
-            self.producers[entry.producer_id] = entry
+    def load_snapshot(self, data: bytes) -> None:
+        """Take the state from a snapshot. Raises SnapshotDamaged, and has forgotten all then."""
+        self.clear()
+        entries = list(_read_snapshot(data))
+        self.producers = {entry.producer_id: entry for entry in entries}
+        started = sorted((entry.current_transaction_first_offset, entry.producer_id) for entry in entries)
+        self._open_transactions = {producer_id: offset for offset, producer_id in started if offset >= 0}
 
 
 def _gap(batch: RecordBatch, last_sequence: int) -> str:

@@ -1,7 +1,7 @@
 """One file of batches, with its indexes: `LogSegment` knows positions, the log above it knows offsets.
 
-Files are named by the first offset, in 20 digits, as Kafka names them. The indexes are read, or made anew, when they are first needed, so that
-opening ten thousand partitions costs a directory listing each.
+Files are named by the first offset, in 20 digits, as Kafka names them. The indexes are opened, or made anew, when they are first needed, so that
+opening ten thousand partitions costs a directory listing each. Only `recover` checks checksums and cuts.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,7 +13,8 @@ from pykbroker.storage.files import Files
 from pykbroker.storage.index import OffsetIndex, TimeIndex
 
 _SCAN_SIZE = 64 * 1024
-_LENGTH_END = LOG_OVERHEAD
+SUFFIXES = ("log", "index", "timeindex", "txnindex", "snapshot")
+"""All files of a segment. The snapshot is the producers' state as it was where the segment begins."""
 
 
 class Placed(NamedTuple):
@@ -28,75 +29,101 @@ class LogSegment:
 
     __slots__ = (
         "_bytes_since_index_entry",
-        "_index",
-        "_times",
+        "_first_timestamp",
+        "_is_open",
+        "_largest_timestamp",
+        "_last_batch",
+        "_offset_of_largest_timestamp",
         "base_offset",
         "created_ms",
         "directory",
         "files",
-        "first_timestamp",
+        "index",
         "index_interval_bytes",
-        "largest_timestamp",
-        "offset_of_largest_timestamp",
+        "log_name",
         "size",
+        "times",
     )
 
-    def __init__(self, files: Files, directory: str, base_offset: int, *, size: int = 0, created_ms: int = 0, index_interval: int = 4096) -> None:
+    def __init__(
+        self, files: Files, directory: str, base_offset: int, *, size: int = 0, created_ms: int = 0, index_interval: int = 4096
+    ) -> None:
         self.files = files
         self.directory = directory
         self.base_offset = base_offset
+        self.log_name = f"{directory}/{base_offset:020d}.log"
         self.size = size
         self.created_ms = created_ms
-        self.first_timestamp: int | None = None
-        self.largest_timestamp = -1
-        self.offset_of_largest_timestamp = base_offset
         self.index_interval_bytes = index_interval
+        self.index = OffsetIndex(self.name("index"))
+        self.times = TimeIndex(self.name("timeindex"))
+        self._is_open = size == 0
         self._bytes_since_index_entry = 0
-        self._index: OffsetIndex | None = None
-        self._times: TimeIndex | None = None
-        if size == 0:
-            self._index, self._times = self._new_indexes()
+        self._first_timestamp: int | None = None
+        self._largest_timestamp = -1
+        self._offset_of_largest_timestamp = base_offset
+        self._last_batch = (base_offset, 0)
+        """The newest batch's first offset and its position: most consumers read there."""
 
-    def name(self, suffix: str = "log") -> str:
-        """The file of this segment with that suffix: log, index, timeindex, txnindex."""
+    def name(self, suffix: str) -> str:
+        """The file of this segment with that suffix: index, timeindex, txnindex, snapshot."""
         return f"{self.directory}/{self.base_offset:020d}.{suffix}"
 
+    @property
+    def largest_timestamp(self) -> int:
+        """The newest record's; -1 where none has any."""
+        self.open()
+        return self._largest_timestamp
+
+    @property
+    def first_timestamp(self) -> int | None:
+        """The largest timestamp of the first batch, from which segment.ms counts; None where there is no batch."""
+        if self._first_timestamp is None and self.size:
+            first = RecordBatch(self.files.read(self.log_name, 0, HEADER_SIZE))
+            self._first_timestamp = first.max_timestamp
+        return self._first_timestamp
+
     def append(self, batch: RecordBatch, pieces: Sequence[Buffer]) -> None:
-        """Write one batch behind the others. Where that fails, the file is cut back to where it was, or the failure is passed on as it is."""
-        index, times = self._indexes()
+        """Write one batch behind the others. Where that fails, the file is cut back to where it was, and the failure passed on."""
+        if not self._is_open:
+            self.open()
+        position = self.size
         try:
-            self.files.append(self.name(), pieces)
+            self.files.append(self.log_name, pieces)
         except OSError:
-            self.files.truncate(self.name(), self.size)
+            self.files.truncate(self.log_name, position)
             raise
-        if batch.max_timestamp > self.largest_timestamp:
-            self.largest_timestamp = batch.max_timestamp
-            self.offset_of_largest_timestamp = batch.last_offset
-        if self.first_timestamp is None:
-            self.first_timestamp = batch.max_timestamp
+        last_offset = batch.base_offset + batch.last_offset_delta
+        if batch.max_timestamp > self._largest_timestamp:
+            self._largest_timestamp = batch.max_timestamp
+            self._offset_of_largest_timestamp = last_offset
+        if not position:
+            self._first_timestamp = batch.max_timestamp
+        size = LOG_OVERHEAD + batch.batch_length
+        self._last_batch = (batch.base_offset, position)
+        self.size = position + size
         if self._bytes_since_index_entry > self.index_interval_bytes:
-            index.add(batch.last_offset, self.size)
-            times.add(self.largest_timestamp, self.offset_of_largest_timestamp)
-            self._bytes_since_index_entry = 0
-        size = batch.size_in_bytes
+            self._add_index_entries(last_offset, position)
         self._bytes_since_index_entry += size
-        self.size += size
 
     def read_from(self, offset: int, max_bytes: int, *, at_least_one: bool = True) -> tuple[int, Buffer]:
         """Position and bytes of the batches from the one that holds `offset` (or, where none does, the next one behind it) on.
 
         At most `max_bytes`, the last batch perhaps cut off, as Kafka sends it; but the first batch is whole, if `at_least_one`.
         """
-        index, _ = self._indexes()
-        position = index.lookup(offset)
-        data = memoryview(self.files.read(self.name(), position, min(self.size - position, max_bytes + 2 * self.index_interval_bytes)))
+        if not self._is_open:
+            self.open()
+        last_base_offset, position = self._last_batch
+        if offset < last_base_offset:
+            position = self.index.position_before(self.files, offset - self.base_offset)
+        data = memoryview(self.files.read(self.log_name, position, min(self.size - position, max_bytes + 2 * self.index_interval_bytes)))
         at = 0
         while True:
             if len(data) - at < HEADER_SIZE:
-                if position + at >= self.size:
-                    return position + at, b""
                 position, at = position + at, 0
-                data = memoryview(self.files.read(self.name(), position, min(self.size - position, max(max_bytes, _SCAN_SIZE))))
+                if position >= self.size:
+                    return position, b""
+                data = memoryview(self.files.read(self.log_name, position, min(self.size - position, max(max_bytes, _SCAN_SIZE))))
                 if len(data) < HEADER_SIZE:
                     return position, b""
                 continue
@@ -113,19 +140,19 @@ class LogSegment:
             max_bytes = size
         if at + max_bytes > len(data) and position + len(data) < self.size:
             position, at = position + at, 0
-            data = memoryview(self.files.read(self.name(), position, min(self.size - position, max_bytes)))
+            data = memoryview(self.files.read(self.log_name, position, min(self.size - position, max_bytes)))
         return position + at, data[at : at + max_bytes]
 
     def batches_from(self, position: int = 0) -> Iterator[Placed]:
         """Every batch from a position on; ends, or raises CorruptBatch, where the file holds no whole batch any more."""
         while position < self.size:
-            head = self.files.read(self.name(), position, min(_SCAN_SIZE, self.size - position))
+            head = self.files.read(self.log_name, position, min(_SCAN_SIZE, self.size - position))
             view = memoryview(head)
             at = 0
             while len(view) - at >= HEADER_SIZE:
                 size = LOG_OVERHEAD + int.from_bytes(view[at + 8 : at + 12], "big", signed=True)
                 if size < HEADER_SIZE or size > self.size - position - at:
-                    raise CorruptBatch(f"{self.name()} holds no whole batch at byte {position + at}")
+                    raise CorruptBatch(f"{self.log_name} holds no whole batch at byte {position + at}")
                 if size > len(view) - at:
                     break
                 yield Placed(position + at, RecordBatch(view[at : at + size]))
@@ -134,130 +161,134 @@ class LogSegment:
                 position += at
                 continue
             if len(view) < HEADER_SIZE:
-                raise CorruptBatch(f"{self.name()} ends in half a batch at byte {position}")
-            yield Placed(position, RecordBatch(memoryview(self.files.read(self.name(), position, size))))
+                raise CorruptBatch(f"{self.log_name} ends in half a batch at byte {position}")
+            yield Placed(position, RecordBatch(memoryview(self.files.read(self.log_name, position, size))))
             position += size
 
-    def first_batch_at_or_after(self, timestamp: int, offset: int) -> RecordBatch | None:
-        """The first batch, from `offset` on, that holds a record as new as `timestamp`."""
-        index, times = self._indexes()
-        start = index.lookup(max(times.lookup(timestamp), offset))
-        for _, batch in self.batches_from(start):
-            if batch.max_timestamp >= timestamp and batch.last_offset >= offset:
-                return batch
-        return None
+    def batches_from_offset(self, offset: int) -> Iterator[Placed]:
+        """Every batch from the one that holds `offset`, or the next one behind it, on."""
+        self.open()
+        for placed in self.batches_from(self.index.position_before(self.files, offset - self.base_offset)):
+            if placed.batch.last_offset >= offset:
+                yield placed
+
+    def batches_at_or_after(self, timestamp: int, offset: int) -> Iterator[RecordBatch]:
+        """The batches, from `offset` on, that hold a record as new as `timestamp`."""
+        self.open()
+        start = max(self.base_offset + self.times.offset_before(self.files, timestamp), offset)
+        return (placed.batch for placed in self.batches_from_offset(start) if placed.batch.max_timestamp >= timestamp)
 
     def last_batch(self) -> RecordBatch | None:
         """The newest batch; None where there is none."""
-        index, _ = self._indexes()
-        last = None
-        for _, batch in self.batches_from(index.last_position):
-            last = batch
-        return last
+        self.open()
+        return next((placed.batch for placed in self.batches_from(self._last_batch[1])), None)
 
     def truncate_to_position(self, position: int, next_offset: int) -> None:
         """Cut off everything from a position on, which is where `next_offset` would stand."""
-        index, times = self._indexes()
-        self.files.truncate(self.name(), position)
+        self.open()
+        self.files.truncate(self.log_name, position)
         self.size = position
-        index.truncate(next_offset, self.files)
-        times.truncate(next_offset, self.files)
-        self.largest_timestamp, self.offset_of_largest_timestamp = times.last
-        for _, batch in self.batches_from(index.last_position):
-            self._see_timestamp(batch)
+        self.index.cut(self.files, 0, next_offset - self.base_offset)
+        self.times.cut(self.files, 1, next_offset - self.base_offset)
+        self._see_tail()
 
-    def rebuild(self) -> Iterator[RecordBatch]:
-        """Make the indexes anew from the batches, which are given out as they are seen. Batches that are cut off or unsound end it.
-
-        Afterwards `size` is where the sound part ends.
-        """
-        for suffix in ("index", "timeindex"):
-            self.files.delete(self.name(suffix))
-        self._index, self._times = index, times = self._new_indexes()
-        self._bytes_since_index_entry = 0
-        self.largest_timestamp, self.offset_of_largest_timestamp, self.first_timestamp = -1, self.base_offset, None
+    def recover(self) -> Iterator[RecordBatch]:
+        """Check every batch and make the indexes anew; the batches are given out as they are seen. Cut where they are no longer sound."""
+        self._forget_indexes()
         sound = 0
         next_offset = self.base_offset
         try:
             for position, batch in self.batches_from(0):
-                if batch.magic != 2 or not batch.is_sound() or batch.base_offset < next_offset:
+                if batch.magic != 2 or batch.base_offset < next_offset or not batch.is_sound():
                     break
                 next_offset = batch.next_offset
-                if self._bytes_since_index_entry > self.index_interval_bytes:
-                    self._see_timestamp(batch)
-                    index.add(batch.last_offset, position)
-                    times.add(self.largest_timestamp, self.offset_of_largest_timestamp)
-                    self._bytes_since_index_entry = 0
-                self._see_timestamp(batch)
-                self._bytes_since_index_entry += batch.size_in_bytes
+                self._see(position, batch)
                 sound = position + batch.size_in_bytes
                 yield batch
         except CorruptBatch:
             pass
-        finally:
-            if sound < self.size:
-                self.files.truncate(self.name(), sound)
-                self.size = sound
+        if sound < self.size:
+            self.files.truncate(self.log_name, sound)
+            self.size = sound
 
-    def write_indexes(self) -> None:
-        """Bring the index files up to date, with the largest timestamp as the last entry, as Kafka leaves them when it rolls or closes."""
-        if self._index is None or self._times is None:
+    def write_indexes(self, *, final: bool = False) -> None:
+        """Bring the index files up to date; in the end with the largest timestamp as the last entry, as Kafka leaves them when it rolls or closes."""
+        if not self._is_open:
             return
-        if self.largest_timestamp >= 0:
-            self._times.add(self.largest_timestamp, self.offset_of_largest_timestamp)
-        self._index.write(self.files)
-        self._times.write(self.files)
+        if final and self._largest_timestamp >= 0:
+            self.times.add_if_larger(self.files, self._largest_timestamp, self._offset_of_largest_timestamp - self.base_offset)
+        self.index.write(self.files)
+        self.times.write(self.files)
 
     def index_entries(self) -> int:
         """How many entries the fuller of the two indexes has."""
-        index, times = self._indexes()
-        return max(len(index), len(times))
+        return max(len(self.index), len(self.times))
 
-    def ensure_indexed(self) -> None:
-        """Load, or make anew, the indexes and the largest timestamp; needed before anybody asks for them."""
-        self._indexes()
-
-    def delete(self) -> None:
-        """All its files, whose names end in `.deleted` by then or do not."""
-        for suffix in ("log", "index", "timeindex", "txnindex"):
-            self.files.delete(self.name(suffix) + ".deleted")
-            self.files.delete(self.name(suffix))
+    def open(self) -> None:
+        """Open the indexes, or make them anew; and know the largest timestamp and the last batch."""
+        if self._is_open:
+            return
+        if self.index.open_for(self.files, self.size) and self.times.open(self.files):
+            self._see_tail()
+        else:
+            self._forget_indexes()
+            for position, batch in self.batches_from(0):
+                self._see(position, batch)
+        self._is_open = True
 
     def mark_deleted(self) -> None:
         """Rename its files, so that a crash before they are gone leaves no doubt about them."""
-        for suffix in ("log", "index", "timeindex", "txnindex"):
+        for suffix in SUFFIXES:
             try:
                 self.files.rename(self.name(suffix), self.name(suffix) + ".deleted")
             except FileNotFoundError:
                 continue
 
-    def _see_timestamp(self, batch: RecordBatch) -> None:
-        if self.first_timestamp is None:
-            self.first_timestamp = batch.max_timestamp
-        if batch.max_timestamp > self.largest_timestamp:
-            self.largest_timestamp = batch.max_timestamp
-            self.offset_of_largest_timestamp = batch.last_offset
+    def delete(self) -> None:
+        """All its files, under whichever name."""
+        for suffix in SUFFIXES:
+            self.files.delete(self.name(suffix) + ".deleted")
+            self.files.delete(self.name(suffix))
 
-    def _new_indexes(self) -> tuple[OffsetIndex, TimeIndex]:
-        return OffsetIndex(self.name("index"), self.base_offset), TimeIndex(self.name("timeindex"), self.base_offset)
+    def _see(self, position: int, batch: RecordBatch) -> None:
+        """Count a batch in, as if it had just been appended."""
+        self._see_timestamp(batch)
+        self._last_batch = (batch.base_offset, position)
+        if self._bytes_since_index_entry > self.index_interval_bytes:
+            self._add_index_entries(batch.last_offset, position)
+        self._bytes_since_index_entry += batch.size_in_bytes
 
-    def _indexes(self) -> tuple[OffsetIndex, TimeIndex]:
-        if self._index is not None and self._times is not None:
-            return self._index, self._times
-        index, times = self._new_indexes()
-        if not (index.load(self.files, self.size) and times.load(self.files)):
-            for _ in self.rebuild():
-                pass
-            assert self._index is not None
-            assert self._times is not None
-            return self._index, self._times
-        self._index, self._times = index, times
-        self.largest_timestamp, self.offset_of_largest_timestamp = times.last
-        self._bytes_since_index_entry = self.size - index.last_position
-        for placed in self.batches_from(index.last_position):
+    def _see_tail(self) -> None:
+        """Know what the indexes do not say, from the batches behind their last entry."""
+        last = self.times.last
+        self._largest_timestamp, self._offset_of_largest_timestamp = (
+            (last[0], self.base_offset + last[1]) if last else (-1, self.base_offset)
+        )
+        position = self.index.last_position
+        self._bytes_since_index_entry = self.size - position
+        self._last_batch = (self.base_offset, 0)
+        for placed in self.batches_from(position):
             self._see_timestamp(placed.batch)
-        self.first_timestamp = next((placed.batch.max_timestamp for placed in self.batches_from(0)), None)
-        return index, times
+            self._last_batch = (placed.batch.base_offset, placed.position)
+
+    def _see_timestamp(self, batch: RecordBatch) -> None:
+        if batch.max_timestamp > self._largest_timestamp:
+            self._largest_timestamp = batch.max_timestamp
+            self._offset_of_largest_timestamp = batch.last_offset
+
+    def _add_index_entries(self, last_offset: int, position: int) -> None:
+        self.index.add(self.files, last_offset - self.base_offset, position)
+        self.times.add_if_larger(self.files, self._largest_timestamp, self._offset_of_largest_timestamp - self.base_offset)
+        self._bytes_since_index_entry = 0
+
+    def _forget_indexes(self) -> None:
+        self.index.clear(self.files)
+        self.times.clear(self.files)
+        self._is_open = True
+        self._bytes_since_index_entry = 0
+        self._first_timestamp = None
+        self._largest_timestamp, self._offset_of_largest_timestamp = -1, self.base_offset
+        self._last_batch = (self.base_offset, 0)
 
 
 def _size_and_next_offset(data: memoryview, at: int) -> tuple[int, int]:
