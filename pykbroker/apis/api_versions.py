@@ -79,7 +79,9 @@ def _supported_features(*, with_level_0: bool) -> list[ApiVersionsResponse.Suppo
 
 
 def _finalized_features(metadata: Metadata) -> list[ApiVersionsResponse.FinalizedFeatureKey]:
+    """A metadata log that Kafka wrote may have features that are not served here; clients must not hear of them."""
     return [
         ApiVersionsResponse.FinalizedFeatureKey(name=name, max_version_level=level, min_version_level=level)
         for name, level in metadata.features.items()
+        if name in SUPPORTED_FEATURES
     ]

@@ -91,13 +91,14 @@ def _created(context: Context, created: CreatedTopic) -> _Result:
 
 
 def _described(config: Configuration, own: Mapping[str, str]) -> list[_Config]:
-    """Every config of the topic, by name (A-01)."""
+    """Every config of the topic, by name (A-01); its own ones as they were written."""
     described = []
+    value: str | None
     for name, definition in sorted(definitions(ResourceType.TOPIC).items()):
-        if definition.internal:
-            continue
         if name in own:
-            value, source = text_of(definition.parse(own[name])), _TOPIC_CONFIG
+            value, source = own[name], _TOPIC_CONFIG
+        elif definition.internal:
+            continue
         else:
             value, source = _inherited(config, definition)
         described.append(_Config(name=name, value=value, config_source=source, is_sensitive=definition.sensitive))

@@ -76,7 +76,6 @@ def _sorted_out(metadata: Metadata, states: Sequence[_State]) -> tuple[list[_Res
             refused.append(_refused(name, _NO_ID, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, "No topic has this name."))
         elif topic.topic_id in ids:
             doomed.pop(topic.topic_id, None)
-            refused = [one for one in refused if one.topic_id != topic.topic_id]
             refused.append(_refused(name, topic.topic_id, ErrorCode.INVALID_REQUEST, "The topic is given by its name and by its id."))
         else:
             doomed[topic.topic_id] = topic

@@ -16,7 +16,7 @@ from pykbroker.metadata import NO_LEADER, Metadata, Topic
 from pykbroker.partition import Partition
 from pykbroker.protocol.errors import ErrorCode, KafkaError
 from pykbroker.protocol.messages import MetadataRequest, MetadataResponse
-from pykbroker.topic_names import CLUSTER_METADATA, why_invalid
+from pykbroker.topic_names import CLUSTER_METADATA, INTERNAL_TOPICS, why_invalid
 
 VERSIONS = range(14)
 
@@ -58,13 +58,15 @@ def failed(request: MetadataRequest, error: ErrorCode) -> MetadataResponse:
 
 
 def _check(context: Context, request: MetadataRequest) -> None:
-    """v10 and v11 have fields for ids, but no Kafka ever answered them; and every topic needs a name or an id (M-03)."""
-    for wanted in request.topics or ():
-        if context.api_version < _FIRST_WITH_IDS:
-            if wanted.topic_id != _NO_ID or wanted.name is None:
-                raise KafkaError(ErrorCode.INVALID_REQUEST)
-        elif wanted.topic_id == _NO_ID and wanted.name is None:
-            raise KafkaError(ErrorCode.UNKNOWN_SERVER_ERROR)
+    """v10 and v11 have fields for ids, but no Kafka ever answered them; later on every topic needs a name, unless there are ids (M-03)."""
+    topics = request.topics or ()
+    any_id = any(wanted.topic_id != _NO_ID for wanted in topics)
+    any_null = any(wanted.name is None for wanted in topics)
+    if context.api_version < _FIRST_WITH_IDS:
+        if any_id or any_null:
+            raise KafkaError(ErrorCode.INVALID_REQUEST)
+    elif any_null and not any_id:
+        raise KafkaError(ErrorCode.UNKNOWN_SERVER_ERROR)
 
 
 def _may_create(context: Context, request: MetadataRequest) -> bool:
@@ -120,7 +122,9 @@ class _Listing:
             error = ErrorCode.INVALID_TOPIC_EXCEPTION
         elif may_create and name != CLUSTER_METADATA:
             self.context.cluster.controller.auto_create(name)
-        return MetadataResponse.MetadataResponseTopic(error_code=error, name=name, topic_authorized_operations=self.operations)
+        return MetadataResponse.MetadataResponseTopic(
+            error_code=error, name=name, is_internal=name in INTERNAL_TOPICS, topic_authorized_operations=self.operations
+        )
 
     def present(self, topic: Topic) -> MetadataResponse.MetadataResponseTopic:
         """A topic that there is."""
