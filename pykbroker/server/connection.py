@@ -119,6 +119,7 @@ class Connection(asyncio.BufferedProtocol):
         """The connection stands."""
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(MAX_UNSENT_BYTES_PER_CONNECTION, MAX_UNSENT_BYTES_PER_CONNECTION // 4)
+        self._server.remember(self)
 
     def get_buffer(self, sizehint: int) -> memoryview:  # noqa: ARG002 - the transport's signature
         """Where the next bytes go: behind those that are here, and not beyond the end of a frame that is half here."""

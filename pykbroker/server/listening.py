@@ -72,6 +72,7 @@ class Server:
         self._per_ip_overrides = per_ip_overrides
         self._waits = waits
         self._doors: list[tuple[socket.socket, asyncio.Task[None]]] = []
+        self._arriving: set[asyncio.Task[None]] = set()
         self._room = asyncio.Event()
         self._from_host: dict[str, int] = {}
         self._explained: dict[tuple[str, str], int] = {}
@@ -97,7 +98,7 @@ class Server:
         doors, self._doors = self._doors, []
         for _door, task in doors:
             task.cancel()
-        await asyncio.gather(*(task for _door, task in doors), return_exceptions=True)
+        await asyncio.gather(*(task for _door, task in doors), *self._arriving, return_exceptions=True)
         for door, _task in doors:
             door.close()
 
@@ -139,62 +140,68 @@ class Server:
                     await asyncio.sleep(_ACCEPT_PAUSE_SECONDS)
                 # Anything else is the fault of one connection that was gone before it was accepted.
                 continue
-            try:
-                await self._welcome(accepted, str(address[0]), broker, listener)
-            except OSError as error:
-                log.debug("connection from %s failed at once: %s", address[0], error)
+            client_host = str(address[0])
+            if self._is_one_too_many(client_host):
                 accepted.close()
+                continue
+            self._from_host[client_host] = self._from_host.get(client_host, 0) + 1
+            # In a task of its own: closing the doors must not cut a connection off in the middle of being made.
+            welcome = self.loop.create_task(self._welcome(accepted, client_host, broker, listener))
+            self._arriving.add(welcome)
+            welcome.add_done_callback(self._arriving.discard)
 
     async def _wait_for_room(self) -> None:
         """As Kafka does at max.connections: the next connection waits unaccepted until another one closes."""
-        while len(self.connections) >= self._setting("max.connections"):
+        while len(self.connections) + len(self._arriving) >= self._setting("max.connections"):
             self._explain_once("", f"max.connections={self._setting('max.connections')} are open: the next one waits until one closes")
             self._room.clear()
             await self._room.wait()
 
-    async def _welcome(self, accepted: socket.socket, client_host: str, broker: "Broker", listener: "Listener") -> None:
+    def _is_one_too_many(self, client_host: str) -> bool:
         allowed = self._per_ip_overrides().get(client_host, self._setting("max.connections.per.ip"))
-        if self._from_host.get(client_host, 0) >= allowed:
-            self._explain_once(client_host, f"has {allowed} connections, as many as max.connections.per.ip allows: the next one is closed")
-            accepted.close()
-            return
-        accepted.setblocking(False)
-        accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        local = accepted.getsockname()
-        session = Session(
-            broker=broker,
-            listener_name=listener.name,
-            local_host=local[0],
-            local_port=local[1],
-            client_host=client_host,
-        )
-        connection = Connection(self, session, self._setting("socket.request.max.bytes"), self._waits.now_ms)
-        self.connections.add(connection)
-        self._from_host[client_host] = self._from_host.get(client_host, 0) + 1
+        if self._from_host.get(client_host, 0) < allowed:
+            return False
+        self._explain_once(client_host, f"is closed: {allowed} are open already, as many as max.connections.per.ip allows")
+        return True
+
+    async def _welcome(self, accepted: socket.socket, client_host: str, broker: "Broker", listener: "Listener") -> None:
+        connection = None
         try:
+            accepted.setblocking(False)
+            accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            local_host, local_port = accepted.getsockname()[:2]
+            session = Session(
+                broker=broker, listener_name=listener.name, local_host=local_host, local_port=local_port, client_host=client_host
+            )
+            connection = Connection(self, session, self._setting("socket.request.max.bytes"), self._waits.now_ms)
             await self.loop.connect_accepted_socket(lambda: connection, accepted)
-        except BaseException:
-            connection.lost = True
-            self.forget(connection)
-            raise
+        except OSError as error:
+            log.debug("A connection from %s was gone before it stood: %s", client_host, error)
+            if connection not in self.connections:
+                accepted.close()
+                self._one_less(client_host)
 
     # What connections say.
+
+    def remember(self, connection: Connection) -> None:
+        """It stands."""
+        self.connections.add(connection)
 
     def forget(self, connection: Connection) -> None:
         """It is gone."""
         self.starved.discard(connection)
-        if connection not in self.connections:
-            return
         self.connections.discard(connection)
-        host = connection.session.client_host
-        left = self._from_host.get(host, 0) - 1
-        if left > 0:
-            self._from_host[host] = left
-        else:
-            self._from_host.pop(host, None)
+        self._one_less(connection.session.client_host)
         self._room.set()
         if not self.connections:
             self._everybody_left.set()
+
+    def _one_less(self, client_host: str) -> None:
+        left = self._from_host[client_host] - 1
+        if left:
+            self._from_host[client_host] = left
+        else:
+            del self._from_host[client_host]
 
     def give_back(self, buffer: bytearray) -> None:
         """A connection is done with a buffer: one that waits for memory may read on."""
