@@ -163,16 +163,19 @@ class Metadata:
             replayer(record)
 
     def announce(self) -> None:
-        """Tell the callbacks what the records replayed since the last time brought about."""
+        """Tell the callbacks, and who watches a partition, what the records replayed since the last time brought about."""
         news, self._news = self._news, _News()
         for topic in news.deleted:
             _call(self.on_topic_deleted, topic)
+            for partition in topic.partitions:
+                partition.mark_deleted()
         for topic in news.created:
             _call(self.on_topic_created, topic)
         for topic in news.grown:
             _call(self.on_partitions_added, topic)
         for partition in news.moved:
             _call(self.on_leader_changed, partition)
+            partition.changed()
 
     def keep_quiet(self) -> None:
         """Nobody is told of what has been replayed so far: it is not new, it was read at the start."""
