@@ -1,0 +1,286 @@
+"""Our log directories and Kafka's are the same: each reads what the other wrote.
+
+    python compat/storage/dump_log_segments.py [--port 20950]
+
+1. Kafka's DumpLogSegments reads every file of a log that we wrote, without a complaint, and finds the batches that we find.
+2. A log that Kafka wrote (five compressions, an idempotent producer, committed and aborted transactions, several segments) is opened by us: the same
+   batches at the same offsets, the same offsets by time; and indexes and aborted transactions that we make anew are Kafka's, byte for byte.
+3. Kafka starts on a log that we wrote, goes on with it, and gives a consumer every record.
+
+Skipped, and says so, where there is no Java.
+"""
+
+import argparse
+import pathlib
+import re
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from compat.oracle import kafka as oracle
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+from pykbroker.later import Later
+from pykbroker.protocol.compression import CompressionType
+from pykbroker.protocol.records import BatchProperties, ControlRecordType, NewRecord, RecordBatch, build_batch, control_record_key
+from pykbroker.storage import loader
+from pykbroker.storage.files import OsFiles
+from pykbroker.storage.log import LogConfig, UnifiedLog
+
+NAME = "storage"
+TOPIC = "stored"
+NOW_MS = 1_790_000_000_000
+CONFIG = LogConfig(segment_bytes=64 * 1024)
+COMPLAINTS = re.compile(r"isvalid: false|mismatch|out of order|non-consecutive|exception|fail|error|should be|invalid", re.IGNORECASE)
+FALSE_ALARM = re.compile(r"Non-consecutive offsets in \S+\n  -1 is followed by \d+\n")
+"""The tool says so of every segment that does not begin at 0, Kafka's own too."""
+BATCH = re.compile(r"baseOffset: (\d+) lastOffset: (\d+) .*position: (\d+).*crc: (\d+)")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Each reads what the other wrote.")
+    parser.add_argument("--port", type=int, default=20950)
+    port = parser.parse_args().port
+    missing = oracle.missing()
+    if missing:
+        print(f"SKIPPED: Kafka's own tools cannot judge our log files here, for {missing}")
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        ours = pathlib.Path(folder) / "ours"
+        write_a_log(ours)
+        kafka_reads_our_files(ours)
+        bootstrap = oracle.start(NAME, port, {"log.segment.bytes": "1048576"})
+        try:
+            times = let_kafka_write(bootstrap)
+            oracle.stop(NAME)
+            theirs = oracle.HOME / "pykbroker" / NAME / "data" / f"{TOPIC}-0"
+            we_read_kafkas_files(theirs, times, pathlib.Path(folder) / "theirs")
+            kafka_goes_on_with_our_log(ours, theirs, port)
+        finally:
+            oracle.stop(NAME)
+    print("Log directories: each read what the other wrote.")
+
+
+# -- 1: ours, read by Kafka's tool -------------------------------------------------------------------------------------
+
+
+def write_a_log(root: pathlib.Path) -> None:
+    """Batches of all kinds, over several segments, with a recovery in between."""
+    files = OsFiles(str(root))
+    log = loader.create(files, f"{TOPIC}-0", CONFIG, inline, NOW_MS)
+    for number in range(400):
+        append(log, number, leader_epoch=number // 150)
+    log.close()
+    require(log.offline is None, f"our log went offline: {log.offline}")
+    files.close()
+    files = OsFiles(str(root))
+    log = loader.load(files, f"{TOPIC}-0", CONFIG, inline, NOW_MS, clean=False)
+    for _ in loader.recover(log):
+        pass
+    for number in range(400, 500):
+        append(log, number, leader_epoch=3)
+    log.close()
+    require(log.offline is None, f"our log went offline: {log.offline}")
+    files.close()
+
+
+def append(log: UnifiedLog, number: int, leader_epoch: int) -> None:
+    """The number decides what kind of batch it is; every 40 make up two transactions, one of which is aborted."""
+    timestamp = NOW_MS + number * 10 - (number % 7) * 25
+    compression = CompressionType(number % 5)
+    step = number % 40
+    producer_id, sequence, kind = {36: (7, 0, None), 37: (8, 0, None), 38: (7, -1, ControlRecordType.ABORT), 39: (8, -1, ControlRecordType.COMMIT)}.get(
+        step, (-1 if step % 2 else 5, -1, None)
+    )
+    if kind is not None:
+        marker = NewRecord(struct.pack(">hi", 0, 3), key=control_record_key(kind), timestamp=timestamp)
+        properties = BatchProperties(producer_id=producer_id, producer_epoch=number // 40, is_transactional=True, is_control=True)
+        log.append_built(build_batch([marker], properties), leader_epoch, NOW_MS)
+        return
+    records = [
+        NewRecord(bytes([number % 256]) * (200 + 37 * count), key=b"%d" % count, headers=[("number", b"%d" % number)], timestamp=timestamp + count)
+        for count in range(1 + number % 6)
+    ]
+    if producer_id == 5:
+        known = log.producers.producers.get(5)
+        sequence = known.last_sequence + 1 if known else 0
+    properties = BatchProperties(
+        compression=compression,
+        producer_id=producer_id,
+        producer_epoch=number // 40 if producer_id in {7, 8} else (0 if producer_id == 5 else -1),
+        base_sequence=sequence,
+        is_transactional=producer_id in {7, 8},
+    )
+    log.append_built(build_batch(records, properties), leader_epoch, NOW_MS)
+
+
+def kafka_reads_our_files(root: pathlib.Path) -> None:
+    folder = root / f"{TOPIC}-0"
+    files = sorted(path for path in folder.iterdir() if path.suffix in {".log", ".index", ".timeindex", ".txnindex", ".snapshot"})
+    kinds = {path.suffix for path in files}
+    require(kinds == {".log", ".index", ".timeindex", ".txnindex", ".snapshot"}, f"our log has only files of the kinds {kinds}")
+    shown = dumped(files, "--deep-iteration")
+    dumped([path for path in files if path.suffix == ".index"], "--index-sanity-check")
+    theirs = [tuple(map(int, row)) for row in BATCH.findall(shown)]
+    ours = [row for path in files if path.suffix == ".log" for row in batches_in(path)]
+    require(theirs == ours, f"DumpLogSegments finds {len(theirs)} batches in our log, we find {len(ours)}")
+    aborted = shown.count("lastStableOffset:")
+    require(aborted == 12, f"DumpLogSegments finds {aborted} aborted transactions in our log instead of 12")
+    print(f"DumpLogSegments reads our {len(files)} files: {len(ours)} batches, {aborted} aborted transactions, no complaint")
+
+
+def dumped(files: list[pathlib.Path], *options: str) -> str:
+    command = oracle.tool("DumpLogSegments", "--files", ",".join(map(str, files)), *options)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    shown = FALSE_ALARM.sub("", done.stdout + done.stderr)
+    complaints = [line for line in shown.splitlines() if COMPLAINTS.search(line)]
+    require(done.returncode == 0 and not complaints, "DumpLogSegments complains:\n" + "\n".join(complaints[:10] or shown.splitlines()[-10:]))
+    return shown
+
+
+def batches_in(path: pathlib.Path) -> list[tuple[int, int, int, int]]:
+    data = memoryview(path.read_bytes())
+    rows, position = [], 0
+    while position < len(data):
+        batch = RecordBatch(data[position:])
+        rows.append((batch.base_offset, batch.last_offset, position, batch.crc))
+        position += batch.size_in_bytes
+    return rows
+
+
+# -- 2: Kafka's, read by us --------------------------------------------------------------------------------------------
+
+
+def let_kafka_write(bootstrap: str) -> dict[int, int]:
+    """A topic with everything in it; what Kafka answers for some timestamps."""
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    admin.create_topics([NewTopic(TOPIC, 1, 1)])[TOPIC].result()
+    for compression in ("none", "gzip", "snappy", "lz4", "zstd"):
+        produce(bootstrap, {"compression.type": compression, "enable.idempotence": compression == "gzip"}, 1500)
+    for number in range(6):
+        producer = Producer({"bootstrap.servers": bootstrap, "transactional.id": f"writer-{number % 2}", "linger.ms": 5})
+        producer.init_transactions()
+        producer.begin_transaction()
+        for count in range(30):
+            producer.produce(TOPIC, value=b"t" * 100, key=b"%d" % count, timestamp=NOW_MS + 100_000 + number * 1000 + count)
+        producer.flush()
+        producer.commit_transaction() if number % 3 else producer.abort_transaction()
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "none"})
+    asked = [NOW_MS - 1, NOW_MS, NOW_MS + 777, NOW_MS + 1499, NOW_MS + 100_000, NOW_MS + 103_015, NOW_MS + 105_029]
+    found = {time: consumer.offsets_for_times([TopicPartition(TOPIC, 0, time)])[0].offset for time in asked}
+    consumer.close()
+    return found
+
+
+def produce(bootstrap: str, settings: dict[str, object], count: int) -> None:
+    producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 5, **settings})
+    for number in range(count):
+        producer.produce(TOPIC, value=(b"%d" % number) * 60, key=b"%d" % number, timestamp=NOW_MS + number, headers={"a": b"b"})
+        producer.poll(0)
+    producer.flush()
+
+
+def we_read_kafkas_files(theirs: pathlib.Path, times: dict[int, int], work: pathlib.Path) -> None:
+    work.mkdir()
+    shutil.copytree(theirs, work / f"{TOPIC}-0")
+    files = OsFiles(str(work))
+    log = loader.load(files, f"{TOPIC}-0", LogConfig(segment_bytes=1024 * 1024), inline, NOW_MS, clean=True)
+    require(log.offline is None, f"we cannot open Kafka's log: {log.offline}")
+    expected = [row for path in sorted(theirs.glob("*.log")) for row in batches_in(path)]
+    require(len(log.segments) > 1, "Kafka wrote one segment only; the comparison needs several")
+    require(log.end_offset == expected[-1][1] + 1, f"we find the end at {log.end_offset}, the last batch ends at {expected[-1][1]}")
+    for base, last, _, _ in expected:
+        for offset in {base, (base + last) // 2, last}:
+            read = RecordBatch(log.read(offset, 1).records)
+            require((read.base_offset, read.last_offset) == (base, last), f"offset {offset} is not in the batch {read}")
+    for time, offset in times.items():
+        found = log.first_offset_at_or_after(time).offset
+        require(found == offset, f"Kafka finds offset {offset} at time {time}, we find {found}")
+    snapshot = (theirs / f"{log.end_offset:020d}.snapshot").read_bytes()
+    require(sorted_entries(log.producers.snapshot()) == sorted_entries(snapshot), "the snapshot that Kafka wrote comes out otherwise")
+    files.close()
+    compare_made_anew(theirs, work, log)
+    print(f"We read Kafka's log: {len(expected)} batches in {len(log.segments)} segments, {len(times)} times, made its indexes anew byte for byte")
+
+
+def compare_made_anew(theirs: pathlib.Path, work: pathlib.Path, log: UnifiedLog) -> None:
+    """Without anything but the batches, we come to the same indexes, aborted transactions and producers."""
+    for path in (work / f"{TOPIC}-0").iterdir():
+        if path.suffix != ".log" and path.name != "leader-epoch-checkpoint":
+            path.unlink()
+    files = OsFiles(str(work), most_open=8)
+    anew = loader.load(files, f"{TOPIC}-0", LogConfig(segment_bytes=1024 * 1024), inline, NOW_MS, clean=False)
+    for _ in loader.recover(anew):
+        pass
+    require(anew.end_offset == log.end_offset, "recovery finds another end")
+    for segment in anew.segments:
+        segment.write_indexes(final=True)
+    for path in sorted(theirs.iterdir()):
+        if path.suffix in {".index", ".timeindex", ".txnindex"}:
+            copy = work / f"{TOPIC}-0" / path.name
+            written = copy.read_bytes() if copy.exists() else b""
+            require(written == path.read_bytes(), f"{path.name} made anew is not Kafka's: {len(written)} and {path.stat().st_size} bytes")
+    require(sorted_entries(anew.producers.snapshot()) == sorted_entries(log.producers.snapshot()), "replay finds other producers than the snapshot")
+    files.close()
+
+
+def sorted_entries(snapshot: bytes) -> list[bytes]:
+    """Producers in a snapshot come in the order of a hash table."""
+    entry = struct.calcsize(">qhiqiqiq")
+    return sorted(snapshot[start : start + entry] for start in range(10, len(snapshot), entry))
+
+
+# -- 3: ours, continued by Kafka ---------------------------------------------------------------------------------------
+
+
+def kafka_goes_on_with_our_log(ours: pathlib.Path, theirs: pathlib.Path, port: int) -> None:
+    topic_id = (theirs / "partition.metadata").read_text()
+    shutil.rmtree(theirs)
+    shutil.copytree(ours / f"{TOPIC}-0", theirs)
+    (theirs / "partition.metadata").write_text(topic_id)
+    bootstrap = oracle.restart(NAME, port)
+    producer = Producer({"bootstrap.servers": bootstrap})
+    producer.produce(TOPIC, value=b"one more")
+    require(producer.flush(30) == 0, "Kafka does not take a record behind our log")
+    expected = sum(1 for path in ours.glob("*-0/*.log") for batch in whole_batches(path) if not batch.is_control for _ in batch.records())
+    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "g", "isolation.level": "read_uncommitted", "enable.partition.eof": True})
+    consumer.assign([TopicPartition(TOPIC, 0, 0)])
+    values = []
+    while not values or values[-1] != b"one more":
+        message = consumer.poll(30)
+        require(message is not None, f"Kafka gave {len(values)} records of our log, then nothing for 30 s")
+        if not message.error():
+            values.append(message.value())
+    consumer.close()
+    require(len(values) == expected + 1, f"Kafka gave {len(values) - 1} records of our log, which has {expected}")
+    left = {path.name for path in theirs.glob("*.snapshot")} | {path.name for path in theirs.glob("*.log")}
+    print(f"Kafka goes on with our log: {expected} records read, one more written ({len(left)} log and snapshot files)")
+
+
+def whole_batches(path: pathlib.Path) -> list[RecordBatch]:
+    data = memoryview(path.read_bytes())
+    return [RecordBatch(data[position : position + RecordBatch(data[position:]).size_in_bytes]) for _, _, position, _ in batches_in(path)]
+
+
+# -- -------------------------------------------------------------------------------------------------------------------
+
+
+def inline(work: object) -> Later[None]:
+    done: Later[None] = Later()
+    work()  # type: ignore[operator]
+    done.settle(None)
+    return done
+
+
+def require(holds: bool, otherwise: str) -> None:
+    if not holds:
+        raise SystemExit(f"FAILED: {otherwise}")
+
+
+if __name__ == "__main__":
+    main()
