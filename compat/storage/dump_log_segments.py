@@ -94,16 +94,21 @@ def append(log: UnifiedLog, number: int, leader_epoch: int) -> None:
     timestamp = NOW_MS + number * 10 - (number % 7) * 25
     compression = CompressionType(number % 5)
     step = number % 40
-    producer_id, sequence, kind = {36: (7, 0, None), 37: (8, 0, None), 38: (7, -1, ControlRecordType.ABORT), 39: (8, -1, ControlRecordType.COMMIT)}.get(
-        step, (-1 if step % 2 else 5, -1, None)
-    )
+    producer_id, sequence, kind = {
+        36: (7, 0, None),
+        37: (8, 0, None),
+        38: (7, -1, ControlRecordType.ABORT),
+        39: (8, -1, ControlRecordType.COMMIT),
+    }.get(step, (-1 if step % 2 else 5, -1, None))
     if kind is not None:
         marker = NewRecord(struct.pack(">hi", 0, 3), key=control_record_key(kind), timestamp=timestamp)
         properties = BatchProperties(producer_id=producer_id, producer_epoch=number // 40, is_transactional=True, is_control=True)
         log.append_built(build_batch([marker], properties), leader_epoch, NOW_MS)
         return
     records = [
-        NewRecord(bytes([number % 256]) * (200 + 37 * count), key=b"%d" % count, headers=[("number", b"%d" % number)], timestamp=timestamp + count)
+        NewRecord(
+            bytes([number % 256]) * (200 + 37 * count), key=b"%d" % count, headers=[("number", b"%d" % number)], timestamp=timestamp + count
+        )
         for count in range(1 + number % 6)
     ]
     if producer_id == 5:
@@ -139,7 +144,9 @@ def dumped(files: list[pathlib.Path], *options: str) -> str:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     shown = FALSE_ALARM.sub("", done.stdout + done.stderr)
     complaints = [line for line in shown.splitlines() if COMPLAINTS.search(line)]
-    require(done.returncode == 0 and not complaints, "DumpLogSegments complains:\n" + "\n".join(complaints[:10] or shown.splitlines()[-10:]))
+    require(
+        done.returncode == 0 and not complaints, "DumpLogSegments complains:\n" + "\n".join(complaints[:10] or shown.splitlines()[-10:])
+    )
     return shown
 
 
@@ -161,7 +168,7 @@ def let_kafka_write(bootstrap: str) -> dict[int, int]:
     admin = AdminClient({"bootstrap.servers": bootstrap})
     admin.create_topics([NewTopic(TOPIC, 1, 1)])[TOPIC].result()
     for compression in ("none", "gzip", "snappy", "lz4", "zstd"):
-        produce(bootstrap, {"compression.type": compression, "enable.idempotence": compression == "gzip"}, 1500)
+        produce(bootstrap, {"compression.type": compression, "enable.idempotence": compression == "gzip", "batch.num.messages": 25}, 4000)
     for number in range(6):
         producer = Producer({"bootstrap.servers": bootstrap, "transactional.id": f"writer-{number % 2}", "linger.ms": 5})
         producer.init_transactions()
@@ -205,7 +212,9 @@ def we_read_kafkas_files(theirs: pathlib.Path, times: dict[int, int], work: path
     require(sorted_entries(log.producers.snapshot()) == sorted_entries(snapshot), "the snapshot that Kafka wrote comes out otherwise")
     files.close()
     compare_made_anew(theirs, work, log)
-    print(f"We read Kafka's log: {len(expected)} batches in {len(log.segments)} segments, {len(times)} times, made its indexes anew byte for byte")
+    print(
+        f"We read Kafka's log: {len(expected)} batches in {len(log.segments)} segments, {len(times)} times, made its indexes anew byte for byte"
+    )
 
 
 def compare_made_anew(theirs: pathlib.Path, work: pathlib.Path, log: UnifiedLog) -> None:
@@ -225,7 +234,10 @@ def compare_made_anew(theirs: pathlib.Path, work: pathlib.Path, log: UnifiedLog)
             copy = work / f"{TOPIC}-0" / path.name
             written = copy.read_bytes() if copy.exists() else b""
             require(written == path.read_bytes(), f"{path.name} made anew is not Kafka's: {len(written)} and {path.stat().st_size} bytes")
-    require(sorted_entries(anew.producers.snapshot()) == sorted_entries(log.producers.snapshot()), "replay finds other producers than the snapshot")
+    require(
+        sorted_entries(anew.producers.snapshot()) == sorted_entries(log.producers.snapshot()),
+        "replay finds other producers than the snapshot",
+    )
     files.close()
 
 
@@ -248,7 +260,9 @@ def kafka_goes_on_with_our_log(ours: pathlib.Path, theirs: pathlib.Path, port: i
     producer.produce(TOPIC, value=b"one more")
     require(producer.flush(30) == 0, "Kafka does not take a record behind our log")
     expected = sum(1 for path in ours.glob("*-0/*.log") for batch in whole_batches(path) if not batch.is_control for _ in batch.records())
-    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "g", "isolation.level": "read_uncommitted", "enable.partition.eof": True})
+    consumer = Consumer(
+        {"bootstrap.servers": bootstrap, "group.id": "g", "isolation.level": "read_uncommitted", "enable.partition.eof": True}
+    )
     consumer.assign([TopicPartition(TOPIC, 0, 0)])
     values = []
     while not values or values[-1] != b"one more":
