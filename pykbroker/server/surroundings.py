@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
-from pykbroker.clock import Timer
 from pykbroker.later import Later
 
 if TYPE_CHECKING:
@@ -20,23 +19,51 @@ class SystemClock:
     """The machine's time, on an event loop. An exception in what it calls goes to `unexpected`: a timer's bug stops no other timer."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, unexpected: Callable[[BaseException], None]) -> None:
+        self.unexpected = unexpected
+        self.pending: set[SystemTimer] = set()
         self._loop = loop
-        self._unexpected = unexpected
 
     @property
     def now_ms(self) -> int:
         """Milliseconds since 1970."""
         return time.time_ns() // 1_000_000
 
-    def call_later(self, delay_ms: float, callback: Callable[[], None]) -> Timer:
+    def call_later(self, delay_ms: float, callback: Callable[[], None]) -> "SystemTimer":
         """Call `callback` once, `delay_ms` from now; by the monotonic clock, so that setting the machine's time wakes nobody."""
-        return self._loop.call_later(max(0.0, delay_ms) / 1000, self._run, callback)
+        timer = SystemTimer(self, callback)
+        timer.handle = self._loop.call_later(max(0.0, delay_ms) / 1000, timer.run)
+        self.pending.add(timer)
+        return timer
 
-    def _run(self, callback: Callable[[], None]) -> None:
+    def stop(self) -> None:
+        """Call off everything: the loop may live on, and must not keep us alive with it."""
+        for timer in list(self.pending):
+            timer.cancel()
+
+
+class SystemTimer:
+    """One call to come."""
+
+    __slots__ = ("_callback", "_clock", "handle")
+
+    handle: asyncio.TimerHandle
+
+    def __init__(self, clock: SystemClock, callback: Callable[[], None]) -> None:
+        self._clock = clock
+        self._callback = callback
+
+    def run(self) -> None:
+        """It is time."""
+        self._clock.pending.discard(self)
         try:
-            callback()
+            self._callback()
         except Exception as error:  # noqa: BLE001 - whatever it is, it is reported
-            self._unexpected(error)
+            self._clock.unexpected(error)
+
+    def cancel(self) -> None:
+        """Call it off; harmless when it has happened already."""
+        self.handle.cancel()
+        self._clock.pending.discard(self)
 
 
 class Threads:
