@@ -48,7 +48,7 @@ def merged_settings(
         name, equals, value = override.partition("=")
         if not equals or not name.strip():
             raise ConfigError(f"--override {override} has no value; write --override KEY=VALUE.")
-        settings.put(name.strip(), value.strip(), f"--override {override}")
+        settings.put(name.strip(), value.strip(), "an --override")
     return settings
 
 
