@@ -12,7 +12,7 @@ import sys
 import time
 import traceback
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 RECORDS = 10_000
@@ -55,9 +55,7 @@ _scenarios: dict[str, Callable[[Run], None]] = {}
 
 
 def scenario(name: str) -> Callable[[Callable[[Run], None]], Callable[[Run], None]]:
-    """Register a function under one of NAMES."""
-    if name not in NAMES:
-        raise ValueError(f"{name!r} is not on the list")
+    """Register a function under its name."""
 
     def register(function: Callable[[Run], None]) -> Callable[[Run], None]:
         _scenarios[name] = function
@@ -66,13 +64,13 @@ def scenario(name: str) -> Callable[[Callable[[Run], None]], Callable[[Run], Non
     return register
 
 
-def run() -> None:
-    """Do every scenario of the script, in the order of NAMES."""
+def run(names: Sequence[str] = NAMES) -> None:
+    """Do every scenario of the script, in the order of `names`."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--bootstrap", required=True)
     this = Run(parser.parse_args().bootstrap)
     failed = False
-    for name in NAMES:
+    for name in names:
         started = time.monotonic()
         status, detail = "passed", ""
         try:

@@ -1,6 +1,6 @@
 """Our log directories and Kafka's are the same: each reads what the other wrote.
 
-    python compat/storage/dump_log_segments.py [--port 20950]
+    python -m compat.storage.dump_log_segments [--port 20950]
 
 1. Kafka's DumpLogSegments reads every file of a log that we wrote, without a complaint, and finds the batches that we find.
 2. A log that Kafka wrote (five compressions, an idempotent producer, committed and aborted transactions, several segments) is opened by us: the same
@@ -16,15 +16,12 @@ import re
 import shutil
 import struct
 import subprocess
-import sys
 import tempfile
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
-
-from compat.oracle import kafka as oracle
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
+
+from compat.oracle import kafka as oracle
 from pykbroker.later import Later
 from pykbroker.protocol.compression import CompressionType
 from pykbroker.protocol.records import BatchProperties, ControlRecordType, NewRecord, RecordBatch, build_batch, control_record_key
