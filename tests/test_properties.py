@@ -118,7 +118,7 @@ def test_a_file_written_for_kafka_is_served_as_it_is() -> None:
 
     assert (listener.name, listener.host, listener.port) == ("PLAINTEXT", "", 9092)
     assert (listener.advertised_host, listener.advertised_port) == ("localhost", 9092)
-    assert configuration.broker("log.dirs") == ["/tmp/kraft-combined-logs"]  # noqa: S108
+    assert configuration.broker("log.dirs") == ["/tmp/kraft-combined-logs"]
     assert configuration.integer("num.partitions") == 1
 
 
