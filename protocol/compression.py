@@ -6,9 +6,11 @@ with their sizes) and a bare block, as some others do.
 
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from enum import IntEnum
-from typing import TYPE_CHECKING, Any
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING, Protocol
 
 from pykbroker.protocol.wire import Buffer, Malformed
 
@@ -38,7 +40,16 @@ class TooLarge(ValueError):  # noqa: N818 - a state of the input
 CHUNK_SIZE = 64 * 1024
 """How much is decompressed at a time, where the codec lets us ask."""
 
+_PIECE_SIZE = 64 * 1024
+"""How much a codec is fed at a time: what it has not used yet is copied again with each call."""
+
+_LZ4_MAGIC = b"\x04\x22\x4d\x18"
+_LZ4_VERSION_AND_INDEPENDENCE = 0b1110_0000
+_LZ4_VERSION_1_INDEPENDENT = 0b0110_0000
+_LZ4_DEFAULT_LEVEL = 9
+
 _XERIAL_MAGIC = b"\x82SNAPPY\x00"
+_XERIAL_MAGIC_AS_SIZE = struct.unpack(">i", _XERIAL_MAGIC[:4])[0]
 _XERIAL_BLOCK_SIZE = 32 * 1024
 
 
@@ -85,62 +96,76 @@ def _chunks_none(data: Buffer, _limit: int) -> Iterator[Buffer]:
 
 def _chunks_gzip(data: Buffer, _limit: int) -> Iterator[Buffer]:
     """One gzip member, or several behind one another, as Java's stream reads them."""
-    rest: Buffer = data
-    while len(rest):
+    position = 0
+    while position < len(data):
         unpacker = zlib.decompressobj(31)
         while not unpacker.eof:
-            chunk = unpacker.decompress(rest, CHUNK_SIZE)
-            rest = unpacker.unconsumed_tail
-            if not chunk and not unpacker.eof and not rest:
+            if position >= len(data):
                 raise Malformed("the gzip stream ends too early")
+            given = data[position : position + _PIECE_SIZE]
+            chunk = unpacker.decompress(given, CHUNK_SIZE)
+            position += len(given) - len(unpacker.unconsumed_tail) - len(unpacker.unused_data)
             yield chunk
-        rest = unpacker.unused_data
 
 
 def _chunks_zstd(data: Buffer, _limit: int) -> Iterator[Buffer]:
+    """One zstd frame, or several."""
     zstd = _zstd()
-    rest: Buffer = data
-    while len(rest):
+    position = 0
+    while position < len(data):
         unpacker = zstd.ZstdDecompressor()
-        yield from _fed(lambda given, unpacker=unpacker: unpacker.decompress(given, max_length=CHUNK_SIZE), unpacker, rest)
-        rest = unpacker.unused_data
+        fed = yield from _fed(unpacker, data[position:])
+        position += fed - len(unpacker.unused_data)
 
 
 def _chunks_lz4(data: Buffer, limit: int) -> Iterator[Buffer]:
+    """One lz4 frame, whose blocks must not refer to one another (P-30); what follows it is not looked at."""
+    if bytes(data[:4]) != _LZ4_MAGIC or len(data) < 7:
+        raise Malformed(f"{len(data)} bytes are no lz4 frame")
+    if data[4] & _LZ4_VERSION_AND_INDEPENDENCE != _LZ4_VERSION_1_INDEPENDENT:
+        raise Malformed("an lz4 frame has blocks that depend on one another, or another version than 1")
     lz4 = _lz4()
     if lz4 is None:
-        import cramjam
-
-        yield _cramjam_into(cramjam.lz4.decompress_into, data, limit)
-        return
-    rest: Buffer = data
-    while len(rest):
-        unpacker = lz4.LZ4FrameDecompressor()
-        yield from _fed(lambda given, unpacker=unpacker: unpacker.decompress(given, max_length=CHUNK_SIZE), unpacker, rest)
-        rest = unpacker.unused_data or b""
+        yield _cramjam_lz4(data, limit)
+    else:
+        yield from _fed(lz4.LZ4FrameDecompressor(), data)
 
 
-def _fed(step: Callable[[Buffer], bytes], unpacker: Any, data: Buffer) -> Iterator[Buffer]:  # noqa: ANN401 - any decompressor object
-    """Drain a decompressor object of the shape that bz2, lzma, zstd and lz4 share."""
-    chunk = step(data)
-    while True:
-        yield chunk
-        if unpacker.eof:
-            return
+def _fed(unpacker: "_Unpacker", data: Buffer) -> Generator[Buffer, None, int]:
+    """Drain a decompressor object of the shape that bz2, lzma, zstd and lz4 share, feeding it piece by piece. Returns how much was fed."""
+    position = 0
+    while not unpacker.eof:
+        given: Buffer = b""
         if unpacker.needs_input:
-            raise Malformed("the stream ends too early")
-        chunk = step(b"")
+            if position >= len(data):
+                raise Malformed("the stream ends too early")
+            given = data[position : position + _PIECE_SIZE]
+            position += len(given)
+        yield unpacker.decompress(given, max_length=CHUNK_SIZE)
+    return position
+
+
+class _Unpacker(Protocol):
+    @property
+    def eof(self) -> bool: ...
+
+    @property
+    def needs_input(self) -> bool: ...
+
+    def decompress(self, data: Buffer, max_length: int) -> bytes: ...
 
 
 def _chunks_snappy(data: Buffer, limit: int) -> Iterator[Buffer]:
+    """A bare block, or blocks with their sizes behind a header; that may come again, where streams were joined."""
     if bytes(data[:8]) != _XERIAL_MAGIC:
         yield _snappy_block(data, limit)
         return
     position, end = 16, len(data)
-    while position < end:
-        if end - position < 4:
-            raise Malformed("a snappy block's size is cut off")
+    while end - position >= 4:
         (size,) = struct.unpack_from(">i", data, position)
+        if size == _XERIAL_MAGIC_AS_SIZE:
+            position += 16
+            continue
         position += 4
         if not 0 <= size <= end - position:
             raise Malformed(f"a snappy block claims {size} bytes, {end - position} are there")
@@ -174,42 +199,49 @@ def _compress_snappy(data: Buffer) -> bytes:
 
 
 def _compress_lz4(data: Buffer, level: int | None) -> bytes:
+    """Kafka's default level, 9, stands for the fast compressor; others for the high one."""
+    wanted = 0 if level is None or level == _LZ4_DEFAULT_LEVEL else level
     lz4 = _lz4()
     if lz4 is None:
         import cramjam
 
-        return bytes(cramjam.lz4.compress(data, level=level or 0))
-    compressed: bytes = lz4.compress(bytes(data), compression_level=level or 0, block_linked=False, store_size=False)
+        return bytes(cramjam.lz4.compress(data, level=wanted))
+    compressed: bytes = lz4.compress(bytes(data), compression_level=wanted, block_linked=False, store_size=False)
     return compressed
 
 
-def _cramjam_into(unpack: Callable[[Buffer, bytearray], int], data: Buffer, limit: int) -> bytes:
-    """Into a buffer that grows up to the limit: cramjam fails where it does not fit."""
+def _cramjam_lz4(data: Buffer, limit: int) -> Buffer:
+    """Into a buffer that grows up to the limit: cramjam fails where the frame does not fit."""
+    import cramjam
+
     size = min(limit, max(CHUNK_SIZE, 4 * len(data)))
     while True:
         out = bytearray(size)
         try:
-            return bytes(out[: unpack(data, out)])
-        except Exception:
+            return memoryview(out)[: cramjam.lz4.decompress_into(data, out)]
+        except cramjam.DecompressionError:
             if size >= limit:
                 raise TooLarge(f"more than {limit} bytes come out, or the frame is damaged") from None
             size = min(limit, size * 4)
 
 
+@cache
 def _lz4() -> "ModuleType | None":
     """The lz4 library, which has no wheels for some platforms; cramjam stands in there, ten times slower."""
     try:
-        from lz4 import frame
+        frame: ModuleType = import_module("lz4.frame")
     except ImportError:
         return None
     return frame
 
 
+@cache
 def _zstd() -> "ModuleType":
+    """From Python's own library, since 3.14."""
     try:
-        from compression import zstd  # Python 3.14
+        zstd: ModuleType = import_module("compression.zstd")
     except ImportError:
-        from backports import zstd
+        zstd = import_module("backports.zstd")
     return zstd
 
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from pykbroker.protocol.compression import CompressionType, compress, decompress
 from pykbroker.protocol.crc32c import crc32c
 from pykbroker.protocol.errors import ErrorCode, KafkaError
-from pykbroker.protocol.wire import Buffer, Malformed, read_varint, read_varlong, varlong
+from pykbroker.protocol.wire import Buffer, Malformed, varlong
 
 HEADER_SIZE = 61
 LENGTH_OFFSET = 8
@@ -22,6 +22,7 @@ LOG_OVERHEAD = 12
 MAGIC_OFFSET = 16
 CRC_OFFSET = 17
 ATTRIBUTES_OFFSET = 21
+BASE_TIMESTAMP_OFFSET = 27
 MAX_TIMESTAMP_OFFSET = 35
 
 _HEADER = struct.Struct(">qiibIhiqqqhii")
@@ -29,6 +30,7 @@ _CRC = struct.Struct(">I")
 _BASE_OFFSET = struct.Struct(">q")
 _LEADER_EPOCH = struct.Struct(">i")
 _COMPRESSION_MASK = 0x07
+_COMPRESSION_TYPES = tuple(CompressionType)
 _LOG_APPEND_TIME = 0x08
 _TRANSACTIONAL = 0x10
 _CONTROL = 0x20
@@ -65,7 +67,7 @@ class ControlRecordType(IntEnum):
     KRAFT_VOTERS = 6
 
 
-class CorruptBatch(KafkaError):
+class CorruptBatch(KafkaError):  # noqa: N818 - a state of the input
     """Bytes that are no sound record batch."""
 
     def __init__(self, message: str) -> None:
@@ -110,6 +112,19 @@ class RecordBatch:
         "producer_id",
         "record_count",
     )
+    base_offset: int
+    batch_length: int
+    partition_leader_epoch: int
+    magic: int
+    crc: int
+    attributes: int
+    last_offset_delta: int
+    base_timestamp: int
+    max_timestamp: int
+    producer_id: int
+    producer_epoch: int
+    base_sequence: int
+    record_count: int
 
     def __init__(self, buffer: Buffer) -> None:
         (
@@ -153,8 +168,8 @@ class RecordBatch:
     def compression(self) -> CompressionType:
         """How its records are compressed. Raises CorruptBatch for a type that does not exist."""
         try:
-            return CompressionType(self.attributes & _COMPRESSION_MASK)
-        except ValueError:
+            return _COMPRESSION_TYPES[self.attributes & _COMPRESSION_MASK]
+        except IndexError:
             raise CorruptBatch(f"compression type {self.attributes & _COMPRESSION_MASK} does not exist") from None
 
     @property
@@ -204,7 +219,7 @@ class RecordBatch:
                 raise CorruptBatch(f"a record in the batch at offset {self.base_offset} is damaged: {error}") from error
             yield record
         if position != len(payload):
-            raise CorruptBatch(f"{len(payload) - position} bytes are left over behind the records of the batch at offset {self.base_offset}")
+            raise CorruptBatch(f"{len(payload) - position} bytes are left over in the batch at offset {self.base_offset}")
 
     def __repr__(self) -> str:
         return f"RecordBatch(offsets {self.base_offset}-{self.last_offset}, {self.record_count} records, {self.size_in_bytes} bytes)"
@@ -330,6 +345,45 @@ def control_record_key(kind: ControlRecordType) -> bytes:
     return struct.pack(">hh", 0, kind)
 
 
+def record_varint(buffer: Buffer, position: int) -> tuple[int, int]:
+    """A signed 32-bit number inside a record, and the position behind it. As in Kafka, bits beyond the 32nd are dropped, not refused.
+
+    Raises IndexError where the buffer ends within it.
+    """
+    value = buffer[position]
+    position += 1
+    if value > 127:
+        value -= 128
+        for shift in (7, 14, 21, 28):
+            byte = buffer[position]
+            position += 1
+            value |= (byte & 127) << shift
+            if byte < 128:
+                break
+        else:
+            raise Malformed(f"the number before byte {position} has more than 5 bytes")
+        value &= 0xFFFFFFFF
+    return value >> 1 ^ -(value & 1), position
+
+
+def record_varlong(buffer: Buffer, position: int) -> tuple[int, int]:
+    """The same with 64 bits."""
+    value = buffer[position]
+    position += 1
+    if value > 127:
+        value -= 128
+        for shift in range(7, 70, 7):
+            byte = buffer[position]
+            position += 1
+            value |= (byte & 127) << shift
+            if byte < 128:
+                break
+        else:
+            raise Malformed(f"the number before byte {position} has more than 10 bytes")
+        value &= 0xFFFFFFFFFFFFFFFF
+    return value >> 1 ^ -(value & 1), position
+
+
 def _record_bytes(record: NewRecord, offset_delta: int, timestamp_delta: int) -> bytes:
     parts = [b"\0", varlong(timestamp_delta), varlong(offset_delta)]
     for data in (record.key, record.value):
@@ -350,15 +404,15 @@ def _record_bytes(record: NewRecord, offset_delta: int, timestamp_delta: int) ->
 
 
 def _read_record(payload: bytes, position: int, base_offset: int, base_timestamp: int, append_time: int | None) -> tuple[Record, int]:
-    length, position = read_varint(payload, position)
+    length, position = record_varint(payload, position)
     end = position + length
     if length < 0 or end > len(payload):
         raise Malformed(f"a record claims {length} bytes")
-    timestamp_delta, position = read_varlong(payload, position + 1)
-    offset_delta, position = read_varint(payload, position)
+    timestamp_delta, position = record_varlong(payload, position + 1)
+    offset_delta, position = record_varint(payload, position)
     key, position = _read_data(payload, position, end)
     value, position = _read_data(payload, position, end)
-    count, position = read_varint(payload, position)
+    count, position = record_varint(payload, position)
     if not 0 <= count <= end - position:
         raise Malformed(f"a record claims {count} headers")
     headers: Sequence[Header] = ()
@@ -377,7 +431,7 @@ def _read_record(payload: bytes, position: int, base_offset: int, base_timestamp
 
 
 def _read_data(payload: bytes, position: int, end: int) -> tuple[bytes | None, int]:
-    length, position = read_varint(payload, position)
+    length, position = record_varint(payload, position)
     if length < 0:
         if length < -1:
             raise Malformed(f"a length of {length}")

@@ -6,41 +6,57 @@ time, a wrong largest timestamp) is corrected; everything else stays byte for by
 """
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from pykbroker.protocol.compression import CompressionType, TooLarge, compress
+from pykbroker.protocol.compression import CompressionType, TooLarge, compress, decompressed_chunks
 from pykbroker.protocol.crc32c import crc32c
 from pykbroker.protocol.errors import ErrorCode, KafkaError
 from pykbroker.protocol.records import (
     ATTRIBUTES_OFFSET,
+    BASE_TIMESTAMP_OFFSET,
     CRC_OFFSET,
     HEADER_SIZE,
     LENGTH_OFFSET,
     LOG_OVERHEAD,
     MAGIC_OFFSET,
     MAX_TIMESTAMP_OFFSET,
+    NO_PRODUCER_EPOCH,
+    NO_PRODUCER_ID,
+    NO_TIMESTAMP,
     RecordBatch,
     TimestampType,
 )
-from pykbroker.protocol.wire import Buffer, Malformed
-from pykbroker.storage.record_walk import (
-    BadRecord,
-    Walked,
-    keyless_records,
-    offset_deltas_count_up,
-    timestamp_deltas,
-    walk,
-)
+from pykbroker.protocol.wire import Buffer, Malformed, varlong
+from pykbroker.storage.record_walk import BadLength, BadRecord, RecordFields, Walked, each_record, walk
 
 SMALLEST_LEGACY_RECORD = 14
 """A length field below this is not even that of an old message."""
+
+LARGEST_LENGTH = 2**31 - 1 - LOG_OVERHEAD
+"""Beyond it Kafka's size of the batch leaves 32 bits, which it has no error code for."""
 
 SMALLEST_DECOMPRESSED_LIMIT = 16 * 1024 * 1024
 FIRST_PRODUCE_VERSION_WITH_ZSTD = 7
 UNLIMITED_MS = 2**63 - 1
 
+COPY_SIZE = 256 * 1024
+"""Of an uncompressed batch of small records so much is copied at a time: little enough to stay in the processor's cache."""
+
+LARGE_RECORD_SIZE = 512
+
+MOST_RECORD_ERRORS = 10_000
+"""So many refused records are named, and no more: an answer shall not be many times as large as what was sent."""
+
+_LOG_APPEND_TIME = 0x08
+_KEPT_ATTRIBUTES = 0x18
+"""Of a batch that is packed anew: timestamp type, transactional."""
+
+_KNOWN_ATTRIBUTES = 0x7F
+"""Others are kept where a batch stays as it came, and lost where its header is written."""
+
+_INT16 = struct.Struct(">h")
 _INT32 = struct.Struct(">i")
 _INT64 = struct.Struct(">q")
 _UINT32 = struct.Struct(">I")
@@ -53,7 +69,7 @@ class RecordError(NamedTuple):
     message: str
 
 
-class RecordsRefused(KafkaError):
+class RecordsRefused(KafkaError):  # noqa: N818 - what became of them
     """Records that a partition does not take. `in_shape` is false when their very shape was wrong: then no log start is told (P-27)."""
 
     def __init__(
@@ -84,41 +100,47 @@ DEFAULT_SETTINGS = ValidationSettings()
 
 
 def one_batch(records: Buffer | None, produce_version: int) -> memoryview:
-    """The one batch that a Produce may bring for a partition (P-01 to P-04, P-29); bytes too few for another header are dropped."""
-    if records is None or len(records) == 0:
-        raise _misshapen()
-    view = memoryview(records)
-    if len(view) < HEADER_SIZE:
-        if len(view) > MAGIC_OFFSET:
-            _refuse_old_or_short(view)
-        raise _misshapen()
-    size = _refuse_old_or_short(view)
-    compression = view[ATTRIBUTES_OFFSET + 1] & 7
-    if compression == CompressionType.ZSTD and produce_version < FIRST_PRODUCE_VERSION_WITH_ZSTD:
-        raise RecordsRefused(ErrorCode.UNSUPPORTED_COMPRESSION_TYPE, in_shape=False)
-    if len(view) - size >= LOG_OVERHEAD + 5:
-        raise _misshapen()
+    """The one batch that a Produce may bring for a partition (P-01 to P-04, P-29); the beginning of another behind it is dropped."""
+    view = memoryview(records if records is not None else b"")
+    size = _whole_batch(view)
+    if size == 0 or view[MAGIC_OFFSET] < 2:
+        raise RecordsRefused(ErrorCode.INVALID_RECORD, in_shape=False)
+    compression = view[ATTRIBUTES_OFFSET + 1] & 7 if len(view) > ATTRIBUTES_OFFSET + 1 else CompressionType.NONE
+    if produce_version < FIRST_PRODUCE_VERSION_WITH_ZSTD and compression >= CompressionType.ZSTD:
+        is_zstd = compression == CompressionType.ZSTD
+        raise RecordsRefused(ErrorCode.UNSUPPORTED_COMPRESSION_TYPE if is_zstd else ErrorCode.UNKNOWN_SERVER_ERROR, in_shape=False)
+    if size < len(view) and _is_another_behind(view[size:]):
+        raise RecordsRefused(ErrorCode.INVALID_RECORD, in_shape=False)
+    if size < HEADER_SIZE:
+        raise RecordsRefused(ErrorCode.CORRUPT_MESSAGE, in_shape=False)
     return view[:size]
 
 
-def _refuse_old_or_short(view: memoryview) -> int:
-    """The size of the first batch, if it is one of our time and all there."""
-    size = LOG_OVERHEAD + _INT32.unpack_from(view, LENGTH_OFFSET)[0]
-    if size < LOG_OVERHEAD + SMALLEST_LEGACY_RECORD:
-        raise RecordsRefused(
-            ErrorCode.CORRUPT_MESSAGE, f"A batch of {size - LOG_OVERHEAD} bytes is shorter than any record can be.", in_shape=False
-        )
+def _is_another_behind(rest: memoryview) -> bool:
+    try:
+        return _whole_batch(rest) > 0
+    except RecordsRefused as error:
+        raise RecordsRefused(error.error_code, in_shape=False) from None
+
+
+def _whole_batch(view: memoryview) -> int:
+    """The size of the batch, or old message, that begins here; 0 where it is cut off."""
+    if len(view) < LOG_OVERHEAD:
+        return 0
+    length = _INT32.unpack_from(view, LENGTH_OFFSET)[0]
+    if length < SMALLEST_LEGACY_RECORD:
+        message = f"A batch of {length} bytes is shorter than any record can be, which has {SMALLEST_LEGACY_RECORD}."
+        raise RecordsRefused(ErrorCode.CORRUPT_MESSAGE, message, in_shape=False)
+    if len(view) <= MAGIC_OFFSET:
+        return 0
+    if length > LARGEST_LENGTH:
+        raise RecordsRefused(ErrorCode.UNKNOWN_SERVER_ERROR, in_shape=False)
     magic = view[MAGIC_OFFSET]
     if magic > 2:
         signed = magic - 256 if magic > 127 else magic
         raise RecordsRefused(ErrorCode.CORRUPT_MESSAGE, f"There is no record format {signed} (magic byte).", in_shape=False)
-    if magic < 2 or not HEADER_SIZE <= size <= len(view):
-        raise _misshapen()
-    return size
-
-
-def _misshapen() -> RecordsRefused:
-    return RecordsRefused(ErrorCode.INVALID_RECORD, in_shape=False)
+    size: int = LOG_OVERHEAD + length
+    return size if size <= len(view) else 0
 
 
 def validate(batch: memoryview, settings: ValidationSettings, now_ms: int) -> RecordBatch:
@@ -133,19 +155,19 @@ def validate(batch: memoryview, settings: ValidationSettings, now_ms: int) -> Re
     if crc32c(batch[ATTRIBUTES_OFFSET:]) != header.crc:
         raise RecordsRefused(ErrorCode.CORRUPT_MESSAGE, in_shape=False)
     _check_header(header)
-    payload = _payload(header, settings)
-    walked = _walked(header, payload)
-    largest_timestamp = header.base_timestamp + walked.largest_timestamp_delta
-    if settings.timestamp_type is TimestampType.CREATE_TIME:
-        _check_timestamps(header, walked, payload, settings, now_ms)
-    elif header.timestamp_type is TimestampType.LOG_APPEND_TIME:
-        raise _timestamp_type_from_producer()
-    if settings.is_compacted:
-        _check_keys(payload, header.record_count)
-    if settings.compression is not None and settings.compression is not header.compression:
-        header = _recompressed(header, payload, settings)
+    compression = header.compression
+    target = compression if settings.compression is None else settings.compression
+    walked = _walked(header, _windows(header, compression, settings))
+    timestamps = _timestamps(header, walked)
+    if not _is_taken(header, walked, timestamps, settings, now_ms):
+        _refuse_records(header, settings, now_ms)
+    if compression is not target:
+        _check_can_be_packed(header, timestamps)
+        header = _recompressed(header, walked, target, settings)
         check_size(header.size_in_bytes, settings)
-    return _corrected(header, settings, largest_timestamp, now_ms)
+    elif compression is not CompressionType.NONE and not walked.offsets_count_up:
+        raise RecordsRefused(ErrorCode.UNKNOWN_SERVER_ERROR)
+    return _corrected(header, settings, now_ms if settings.timestamp_type else max(timestamps.largest, NO_TIMESTAMP))
 
 
 def check_size(size: int, settings: ValidationSettings) -> None:
@@ -155,115 +177,174 @@ def check_size(size: int, settings: ValidationSettings) -> None:
 
 
 def _check_header(header: RecordBatch) -> None:
-    """P-08 to P-10."""
+    """P-08 to P-10, and compression types that do not exist (P-30)."""
+    if header.attributes & 7 > CompressionType.ZSTD:
+        raise RecordsRefused(ErrorCode.UNKNOWN_SERVER_ERROR)
     if header.record_count <= 0 or header.last_offset_delta + 1 != header.record_count:
         raise RecordsRefused(ErrorCode.INVALID_RECORD)
     if header.is_control:
         raise RecordsRefused(ErrorCode.INVALID_RECORD)
-    if header.has_producer_id and header.base_sequence < 0:
+    if header.producer_id >= 0 and header.base_sequence < 0:
         raise RecordsRefused(ErrorCode.INVALID_RECORD)
 
 
-def _payload(header: RecordBatch, settings: ValidationSettings) -> bytes:
-    """The records, decompressed within bounds. What is no such compression at all is the client's bug, and answered as Kafka does (P-30)."""
-    if header.attributes & 7 > CompressionType.ZSTD:
-        raise RecordsRefused(ErrorCode.UNKNOWN_SERVER_ERROR)
-    limit = max(SMALLEST_DECOMPRESSED_LIMIT, 10 * settings.max_message_bytes)
+def _windows(header: RecordBatch, compression: CompressionType, settings: ValidationSettings) -> Iterable[Buffer]:
+    """The records in windows, decompressed within bounds.
+
+    Single bytes and columns of a copy are read faster than those of a memoryview, so small records are copied, large ones walked where they lie.
+    """
+    data = memoryview(header.buffer)[HEADER_SIZE:]
+    if compression is not CompressionType.NONE:
+        return decompressed_chunks(compression, data, _decompressed_limit(settings))
+    if len(data) > LARGE_RECORD_SIZE * header.record_count:
+        return (data,)
+    if len(data) <= COPY_SIZE:
+        return (bytes(data),)
+    return (bytes(data[start : start + COPY_SIZE]) for start in range(0, len(data), COPY_SIZE))
+
+
+def _decompressed_limit(settings: ValidationSettings) -> int:
+    return max(SMALLEST_DECOMPRESSED_LIMIT, 10 * settings.max_message_bytes)
+
+
+def _walked(header: RecordBatch, windows: Iterable[Buffer]) -> Walked:
+    """Every record walked (P-08, P-31). What is no such compression at all is the client's bug, and answered as Kafka does (P-30)."""
     try:
-        return bytes(header.payload(limit))
-    except TooLarge:
-        raise RecordsRefused(ErrorCode.MESSAGE_TOO_LARGE, f"The records are more than {limit} bytes, decompressed.", in_shape=False) from None
+        return walk(windows, header.record_count)
+    except BadLength:
+        raise RecordsRefused(ErrorCode.INVALID_RECORD if header.attributes & 7 else ErrorCode.UNKNOWN_SERVER_ERROR) from None
+    except BadRecord:
+        raise RecordsRefused(ErrorCode.INVALID_RECORD) from None
+    except TooLarge as error:
+        raise RecordsRefused(ErrorCode.MESSAGE_TOO_LARGE, str(error), in_shape=False) from None
     except Malformed:
         raise RecordsRefused(ErrorCode.UNKNOWN_SERVER_ERROR) from None
 
 
-def _walked(header: RecordBatch, payload: bytes) -> Walked:
-    """Every record walked (P-08, P-17, P-31)."""
-    try:
-        walked = walk(payload, header.record_count)
-    except BadRecord:
-        raise RecordsRefused(ErrorCode.INVALID_RECORD) from None
-    except Malformed:
-        fewer_records_than_claimed = _has_fewer_records(payload, header.record_count)
-        code = ErrorCode.INVALID_RECORD if fewer_records_than_claimed else ErrorCode.UNKNOWN_SERVER_ERROR
-        raise RecordsRefused(code) from None
-    if walked.end != len(payload):
-        raise RecordsRefused(ErrorCode.INVALID_RECORD)
-    if header.attributes & 7 and not offset_deltas_count_up(payload, header.record_count):
-        raise RecordsRefused(ErrorCode.INVALID_RECORD)
-    return walked
+class _Timestamps(NamedTuple):
+    smallest: int
+    largest: int
 
 
-def _has_fewer_records(payload: bytes, claimed: int) -> bool:
-    """Whether sound records end exactly where the payload does, before as many as claimed have come."""
-    position = 0
-    for _ in range(claimed):
-        if position == len(payload):
-            return True
-        try:
-            position += walk(payload[position:], 1).end
-        except (BadRecord, Malformed):
-            return False
-    return False
+def _timestamps(header: RecordBatch, walked: Walked) -> _Timestamps:
+    """The records' own; in a batch that claims append time all have the largest of the header. As in Kafka they wrap round beyond 64 bits."""
+    if header.timestamp_type is TimestampType.LOG_APPEND_TIME:
+        return _Timestamps(header.max_timestamp, header.max_timestamp)
+    smallest, largest = header.base_timestamp + walked.smallest_timestamp, header.base_timestamp + walked.largest_timestamp
+    if smallest >= -(2**63) and largest < 2**63:
+        return _Timestamps(smallest, largest)
+    every = [_wrapped(header.base_timestamp + record.timestamp_delta) for record in _each_record(header)]
+    return _Timestamps(min(every), max(every))
 
 
-def _check_timestamps(header: RecordBatch, walked: Walked, payload: bytes, settings: ValidationSettings, now_ms: int) -> None:
-    """message.timestamp.before.max.ms and .after.max.ms; -1 means no timestamp and is exempt from the first (P-12)."""
-    lowest = max(now_ms - settings.timestamp_before_max_ms, -1) if settings.timestamp_before_max_ms < UNLIMITED_MS else None
-    highest = now_ms + settings.timestamp_after_max_ms if settings.timestamp_after_max_ms < UNLIMITED_MS else None
-    too_new = highest is not None and header.base_timestamp + walked.largest_timestamp_delta > highest
-    too_old = lowest is not None and header.base_timestamp + walked.smallest_timestamp_delta < lowest
-    if not too_new and not too_old:
+def _wrapped(timestamp: int) -> int:
+    return (timestamp + 2**63) % 2**64 - 2**63
+
+
+def _is_taken(header: RecordBatch, walked: Walked, timestamps: _Timestamps, settings: ValidationSettings, now_ms: int) -> bool:
+    """Whether surely no single record is to be refused: what the usual batch costs."""
+    if settings.is_compacted and not walked.all_have_keys:
+        return False
+    if settings.timestamp_type is TimestampType.LOG_APPEND_TIME:
+        return header.timestamp_type is TimestampType.CREATE_TIME
+    return timestamps.largest - now_ms <= settings.timestamp_after_max_ms and now_ms - timestamps.smallest <= min(
+        settings.timestamp_before_max_ms, UNLIMITED_MS
+    )
+
+
+def _refuse_records(header: RecordBatch, settings: ValidationSettings, now_ms: int) -> None:
+    """Name the records that the topic does not take (P-11 to P-13): the first thousands of them, more help nobody. Returns if there are none."""
+    errors: list[RecordError] = []
+    code = ErrorCode.INVALID_RECORD
+    stamped = header.timestamp_type is TimestampType.LOG_APPEND_TIME
+    for index, record in enumerate(_each_record(header)):
+        if settings.is_compacted and not record.has_key:
+            errors.append(RecordError(index, "A record without a key is not taken by a compacted topic."))
+        elif settings.timestamp_type is TimestampType.LOG_APPEND_TIME:
+            if stamped:
+                errors.append(RecordError(index, "The timestamp type LogAppendTime is the broker's to set, not a producer's."))
+                code = ErrorCode.INVALID_TIMESTAMP
+        else:
+            timestamp = header.max_timestamp if stamped else _wrapped(header.base_timestamp + record.timestamp_delta)
+            if not _is_timely(timestamp, settings, now_ms):
+                errors.append(RecordError(index, f"Timestamp {timestamp} is not {_timely_in_words(settings, now_ms)}."))
+                code = ErrorCode.INVALID_TIMESTAMP
+        if len(errors) == MOST_RECORD_ERRORS:
+            break
+    if not errors:
         return
-    errors = []
-    for index, delta in enumerate(timestamp_deltas(payload, header.record_count)):
-        timestamp = header.base_timestamp + delta
-        is_new = highest is not None and timestamp > highest
-        is_old = lowest is not None and timestamp != -1 and timestamp < lowest
-        if is_new or is_old:
-            errors.append(RecordError(index, f"Timestamp {timestamp} is outside of what the topic takes now, {lowest or 0} to {highest}."))
-    if errors:
-        raise RecordsRefused(ErrorCode.INVALID_TIMESTAMP, "Some records have a timestamp that the topic does not take.", errors)
+    if code is ErrorCode.INVALID_TIMESTAMP:
+        raise RecordsRefused(code, f"{len(errors)} records are refused, some of them for their timestamps.", errors)
+    raise RecordsRefused(code, f"{len(errors)} records are refused, for they have no key and the topic is compacted.", errors)
 
 
-def _timestamp_type_from_producer() -> RecordsRefused:
-    """P-13."""
-    error = RecordError(0, "A producer may not set the timestamp type to LogAppendTime.")
-    return RecordsRefused(ErrorCode.INVALID_TIMESTAMP, "The records claim to have been stamped by the broker.", [error])
+def _is_timely(timestamp: int, settings: ValidationSettings, now_ms: int) -> bool:
+    """message.timestamp.before.max.ms and .after.max.ms; -1 means no timestamp and is exempt (P-12). Differences wrap round as in Kafka."""
+    if timestamp == NO_TIMESTAMP:
+        return True
+    difference = _wrapped(timestamp - now_ms)
+    return difference <= settings.timestamp_after_max_ms and _wrapped(-difference) <= settings.timestamp_before_max_ms
 
 
-def _check_keys(payload: bytes, count: int) -> None:
-    """A compacted topic needs keys (P-11, KIP-467)."""
-    keyless = keyless_records(payload, count)
-    if keyless:
-        errors = [RecordError(index, "A record on a compacted topic needs a key.") for index in keyless]
-        raise RecordsRefused(ErrorCode.INVALID_RECORD, f"{len(errors)} records have no key, which a compacted topic needs.", errors)
+def _timely_in_words(settings: ValidationSettings, now_ms: int) -> str:
+    earliest = max(now_ms - settings.timestamp_before_max_ms, 0)
+    return f"between {earliest} and {now_ms + settings.timestamp_after_max_ms}, which the topic's message.timestamp limits allow now"
 
 
-def _recompressed(header: RecordBatch, payload: bytes, settings: ValidationSettings) -> RecordBatch:
-    """The same batch in the topic's compression (P-16)."""
-    compression = settings.compression or CompressionType.NONE
-    packed = compress(compression, payload, settings.compression_level)
+def _each_record(header: RecordBatch) -> Iterator[RecordFields]:
+    """Of a batch that has been walked, so that its size is known to be within the limit."""
+    return each_record(bytes(header.payload()), header.record_count)
+
+
+def _check_can_be_packed(header: RecordBatch, timestamps: _Timestamps) -> None:
+    """What Kafka's own builder of batches refuses, without a code of its own for it."""
+    lacks_producer_fields = header.producer_epoch == NO_PRODUCER_EPOCH or header.base_sequence < 0
+    if timestamps.smallest < NO_TIMESTAMP or (header.producer_id != NO_PRODUCER_ID and lacks_producer_fields):
+        raise RecordsRefused(ErrorCode.UNKNOWN_SERVER_ERROR)
+
+
+def _recompressed(header: RecordBatch, walked: Walked, target: CompressionType, settings: ValidationSettings) -> RecordBatch:
+    """The same batch in the topic's compression (P-16). Where offsets or timestamps count from elsewhere than usual, the records are packed anew."""
+    payload = header.payload(_decompressed_limit(settings))
+    base_timestamp = header.base_timestamp
+    stamped = header.timestamp_type is TimestampType.LOG_APPEND_TIME
+    if stamped or walked.first_timestamp != 0 or not walked.offsets_count_up:
+        base_timestamp = header.max_timestamp if stamped else _wrapped(base_timestamp + walked.first_timestamp)
+        payload = _packed_anew(header, payload, base_timestamp)
+    packed = compress(target, payload, settings.compression_level)
     batch = bytearray(bytes(header.buffer[:HEADER_SIZE]) + packed)
     _INT32.pack_into(batch, LENGTH_OFFSET, len(batch) - LOG_OVERHEAD)
-    batch[ATTRIBUTES_OFFSET + 1] = batch[ATTRIBUTES_OFFSET + 1] & ~7 | compression
+    _INT16.pack_into(batch, ATTRIBUTES_OFFSET, header.attributes & _KEPT_ATTRIBUTES | target)
+    _INT64.pack_into(batch, BASE_TIMESTAMP_OFFSET, base_timestamp)
     return _with_checksum(memoryview(batch))
 
 
-def _corrected(header: RecordBatch, settings: ValidationSettings, largest_timestamp: int, now_ms: int) -> RecordBatch:
+def _packed_anew(header: RecordBatch, payload: Buffer, base_timestamp: int) -> bytes:
+    """The records with offsets 0, 1, 2, … and timestamps that count from the first one's."""
+    out = bytearray()
+    stamped = header.timestamp_type is TimestampType.LOG_APPEND_TIME
+    for index, record in enumerate(each_record(payload, header.record_count)):
+        timestamp = header.max_timestamp if stamped else header.base_timestamp + record.timestamp_delta
+        front = b"\0" + varlong(_wrapped(timestamp - base_timestamp)) + varlong(index)
+        out += varlong(len(front) + len(record.rest))
+        out += front
+        out += record.rest
+    return bytes(out)
+
+
+def _corrected(header: RecordBatch, settings: ValidationSettings, largest_timestamp: int) -> RecordBatch:
     """Timestamp type and largest timestamp as the topic has them (P-13 to P-15)."""
-    append_time = settings.timestamp_type is TimestampType.LOG_APPEND_TIME
-    right_timestamp = now_ms if append_time else largest_timestamp
-    if header.timestamp_type is settings.timestamp_type and header.max_timestamp == right_timestamp:
-        return header if not _is_readonly(header.buffer) else RecordBatch(memoryview(bytearray(header.buffer)))
-    batch = memoryview(bytearray(header.buffer)) if _is_readonly(header.buffer) else memoryview(header.buffer)
-    batch[ATTRIBUTES_OFFSET + 1] = batch[ATTRIBUTES_OFFSET + 1] & ~8 | (8 if append_time else 0)
-    _INT64.pack_into(batch, MAX_TIMESTAMP_OFFSET, right_timestamp)
+    batch = memoryview(header.buffer)
+    if batch.readonly:
+        batch = memoryview(bytearray(batch))
+        header = RecordBatch(batch)
+    if header.max_timestamp == largest_timestamp and header.timestamp_type is settings.timestamp_type:
+        return header
+    _INT16.pack_into(
+        batch, ATTRIBUTES_OFFSET, header.attributes & _KNOWN_ATTRIBUTES & ~_LOG_APPEND_TIME | _LOG_APPEND_TIME * settings.timestamp_type
+    )
+    _INT64.pack_into(batch, MAX_TIMESTAMP_OFFSET, largest_timestamp)
     return _with_checksum(batch)
-
-
-def _is_readonly(buffer: Buffer) -> bool:
-    return memoryview(buffer).readonly
 
 
 def _with_checksum(batch: memoryview) -> RecordBatch:
