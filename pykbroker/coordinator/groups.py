@@ -3,7 +3,7 @@
 A group lives in the partition of `__consumer_offsets` that the hash of its id says; the broker that leads that partition coordinates it.
 """
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, TypeVar
 
 from pykbroker.coordinator.classic_group import ClassicGroup, GroupState, Member
@@ -124,6 +124,7 @@ class GroupCoordinator:
         metadata.on_partitions_added.append(self._topic_grew)
         metadata.on_topic_deleted.append(self.on_topic_deleted)
         metadata.on_leader_changed.append(self._leader_changed)
+        self._cluster.logs.on_offline.append(self._runtime.log_went_offline)
         self._await_clean_up()
 
     def _topic_grew(self, topic: "Topic") -> None:
@@ -167,7 +168,7 @@ class GroupCoordinator:
             if shard.state is not None:
                 records = shard.state.offsets.tombstones_of_topic(topic.name)
                 if records:
-                    self._runtime.run_timer(shard, lambda operation, records=records: operation.write(*records))
+                    self._runtime.run_timer(shard, partial(_write_all, records))
 
     def tick(self) -> None:
         """What offsets.retention.check.interval.ms is for; it also runs by itself."""
@@ -298,6 +299,10 @@ class GroupCoordinator:
             return ErrorCode.NONE
 
         return self._runtime.run(shard, delete)
+
+
+def _write_all(records: "list[CoordinatorRecord]", operation: Operation) -> None:
+    operation.write(*records)
 
 
 def described(group: ClassicGroup) -> DescribeGroupsResponse.DescribedGroup:

@@ -140,6 +140,12 @@ class CoordinatorRuntime(Generic[S]):
         if shard is not None:
             self._give_up(shard)
 
+    def log_went_offline(self, gone: "UnifiedLog") -> None:
+        """A disk error, whoever met it: the shard in this log is unloaded until the log is back."""
+        for shard in list(self.shards.values()):
+            if shard.state is not None and shard.partition.log is gone:
+                self._failed(shard, KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, str(gone.offline)))
+
     def _start_loading(self, shard: Shard[S]) -> None:
         shard.reload = None
         shard.loading = self._loading(shard)
@@ -161,6 +167,8 @@ class CoordinatorRuntime(Generic[S]):
 
     def _loading(self, shard: Shard[S]) -> Iterator[None]:
         state = self._new_state(shard)
+        if shard.partition.log.offline is not None:
+            raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, f"Its log is offline: {shard.partition.log.offline}")
         for count, record in enumerate(_records(shard.partition.log), 1):
             try:
                 decoded = self._format.decode(record)
@@ -272,11 +280,11 @@ class CoordinatorRuntime(Generic[S]):
             total += size
         yield encoded[start:], records[start:]
 
-    def _wait_for(self, shard: Shard[S], durable: Later[object]) -> None:
+    def _wait_for(self, shard: Shard[S], durable: Later[None]) -> None:
         flushed: Later[None] = Later()
         shard.undurable = flushed
 
-        def settled(_value: object) -> None:
+        def settled(_none: None) -> None:
             if shard.undurable is flushed:
                 shard.undurable = None
             flushed.settle(None)
