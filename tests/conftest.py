@@ -14,7 +14,7 @@ from pykbroker.broker import Listener
 from pykbroker.clock import VirtualClock
 from pykbroker.cluster import Cluster
 from pykbroker.config import Configuration
-from pykbroker.context import Close
+from pykbroker.context import Close, Offload
 from pykbroker.later import Later
 from pykbroker.protocol.apis import API_BY_KEY
 from pykbroker.protocol.header import read_response, request_frame
@@ -44,14 +44,19 @@ def done_at_once(work: Callable[[], T]) -> Later[T]:
 def new_cluster() -> Iterator[NewCluster]:
     started: list[Cluster] = []
 
-    def start(static: Mapping[str, str] | None = None, files: Files | None = None, clock: VirtualClock | None = None) -> Cluster:
+    def start(
+        static: Mapping[str, str] | None = None,
+        files: Files | None = None,
+        clock: VirtualClock | None = None,
+        offload: Offload = done_at_once,
+    ) -> Cluster:
         cluster = Cluster(
             clock=clock or VirtualClock(),
             waits=VirtualClock(),
             files=files or MemoryFiles(),
             config=Configuration(static or {}),
             random=random.Random(SEED),
-            offload=done_at_once,
+            offload=offload,
         )
         cluster.broker.listeners.append(Listener("PLAINTEXT", "127.0.0.1", 9092))
         cluster.start()

@@ -12,8 +12,9 @@ Semantics   A-01 … A-08, A-14, A-15, A-20 … A-22, M-12, M-13. Sources: KIP-4
 from collections import Counter
 from collections.abc import Mapping
 
-from pykbroker.config import FALLBACKS, Configuration
-from pykbroker.config_definitions import ConfigDefinition, ResourceType, definitions, text_of
+from pykbroker.config import Configuration
+from pykbroker.config_definitions import ResourceType
+from pykbroker.config_description import DYNAMIC_TOPIC_CONFIG, described_resource
 from pykbroker.context import Context
 from pykbroker.controller import CreatedTopic, NewTopic
 from pykbroker.later import Later, when
@@ -26,9 +27,6 @@ VERSIONS = range(2, 8)
 _Result = CreateTopicsResponse.CreatableTopicResult
 _Config = CreateTopicsResponse.CreatableTopicConfigs
 _FIRST_WITH_CONFIGS = 5
-_TOPIC_CONFIG = 1
-_DEFAULT_CONFIG = 5
-"""The sources of a config's value, as they are numbered on the wire; those between are the broker's layers."""
 
 
 def handle(context: Context, request: CreateTopicsRequest) -> CreateTopicsResponse | Later[CreateTopicsResponse]:
@@ -91,25 +89,17 @@ def _created(context: Context, created: CreatedTopic) -> _Result:
 
 
 def _described(config: Configuration, own: Mapping[str, str]) -> list[_Config]:
-    """Every config of the topic, by name (A-01); its own ones as they were written."""
-    described = []
-    value: str | None
-    for name, definition in sorted(definitions(ResourceType.TOPIC).items()):
-        if name in own:
-            value, source = own[name], _TOPIC_CONFIG
-        elif definition.internal:
-            continue
-        else:
-            value, source = _inherited(config, definition)
-        described.append(_Config(name=name, value=value, config_source=source, is_sensitive=definition.sensitive))
-    return described
-
-
-def _inherited(config: Configuration, definition: ConfigDefinition) -> tuple[str | None, int]:
-    """The value that the broker gives, and where it has it from."""
-    brokers = definitions(ResourceType.BROKER)
-    if definition.broker_key not in brokers:
-        return text_of(definition.default), _DEFAULT_CONFIG
-    names = [definition.broker_key, *(name for name, _ in FALLBACKS.get(definition.broker_key, ()))]
-    sources = [source for source, layer in config.broker_layers(config.node_id) if any(name in layer for name in names)]
-    return text_of(config.broker(definition.broker_key)), sources[0] if sources else _DEFAULT_CONFIG
+    """Every config of the topic, by name (A-01); its own ones as they were written, also those that are not listed elsewhere."""
+    described = {
+        one.name: _Config(
+            name=one.name,
+            value=own.get(one.name, one.value),
+            read_only=one.read_only,
+            config_source=one.config_source,
+            is_sensitive=one.is_sensitive,
+        )
+        for one in described_resource(config, ResourceType.TOPIC, own)
+    }
+    for name in own.keys() - described.keys():
+        described[name] = _Config(name=name, value=own[name], config_source=DYNAMIC_TOPIC_CONFIG)
+    return [described[name] for name in sorted(described)]
