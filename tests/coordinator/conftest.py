@@ -1,6 +1,6 @@
 """A whole cluster on virtual clocks and memory files, asked through its wire format: what a test sees is what a client would."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from random import Random
 from typing import TypeVar
 
@@ -32,23 +32,26 @@ from pykbroker.storage.memory_files import MemoryFiles
 T = TypeVar("T")
 
 
-class Parked:
-    """An answer that is not there yet."""
+class Reply:
+    """An answer, which may not be there yet. Its message's fields can be read as its own; while it is parked that fails the test."""
 
-    def __init__(self, answer: "Later[object]", read: Callable[[object], Message]) -> None:
+    def __init__(self, answer: object, read: Callable[[object], Message]) -> None:
         self._answer = answer
         self._read = read
 
     @property
     def settled(self) -> bool:
-        """Whether it is there now."""
-        return self._answer.settled
+        """Whether it is there."""
+        return not isinstance(self._answer, Later) or self._answer.settled
 
     @property
     def response(self) -> Message:
-        """The answer. Fails the test while it is not there."""
+        """The message."""
         assert self.settled, "the request is still parked"
-        return self._read(self._answer.value)
+        return self._read(self._answer.value if isinstance(self._answer, Later) else self._answer)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.response, name)
 
 
 class GroupsKit:
@@ -82,12 +85,10 @@ class GroupsKit:
 
     def ask(self, request: Message, version: int, client_id: str | None = "ck") -> Message:
         """The answer to a request that is answered at once."""
-        answer = self.send(request, version, client_id)
-        assert not isinstance(answer, Parked) or answer.settled, f"{type(request).__name__} is parked"
-        return answer.response if isinstance(answer, Parked) else answer
+        return self.send(request, version, client_id).response
 
-    def send(self, request: Message, version: int, client_id: str | None = "ck") -> "Message | Parked":
-        """The answer to a request, or that it is parked."""
+    def send(self, request: Message, version: int, client_id: str | None = "ck") -> Reply:
+        """The answer to a request, which may be parked."""
         frame = request_frame(request, version, 7, client_id)
         answer = self.cluster.handle(self.session, bytearray(b"".join(bytes(piece) for piece in frame)[4:]))
         response_class = getattr(messages, type(request).__name__.replace("Request", "Response"))
@@ -98,7 +99,7 @@ class GroupsKit:
             assert correlation_id == 7
             return response
 
-        return Parked(answer, read) if isinstance(answer, Later) else read(answer)
+        return Reply(answer, read)
 
     # -- what the tests do often ---------------------------------------------------------------------------------
 
@@ -188,9 +189,9 @@ class GroupMember:
         self.protocol_type = protocol_type
         self.id = ""
         self.generation = -1
-        self.parked: Parked | None = None
+        self.parked: Reply | None = None
 
-    def send_join(self, version: int = 9, client_id: str | None = "ck", **fields: object) -> "Message | Parked":
+    def send_join(self, version: int = 9, client_id: str | None = "ck", **fields: object) -> Reply:
         """One JoinGroup."""
         protocols = [JoinGroupRequest.JoinGroupRequestProtocol(name=name, metadata=metadata) for name, metadata in self.protocols]
         request = JoinGroupRequest(
@@ -204,37 +205,29 @@ class GroupMember:
         )
         for name, value in fields.items():
             setattr(request, name, value)
-        answer = self.kit.send(request, version, client_id)
-        if isinstance(answer, Parked):
-            self.parked = answer
-        return answer
+        self.parked = self.kit.send(request, version, client_id)
+        return self.parked
 
-    def join(self) -> "JoinGroupResponse | Parked":
+    def join(self) -> Reply:
         """JoinGroup, and a second one where the first only gave an id."""
-        answer = self._taken(self.send_join())
-        if isinstance(answer, Parked) or answer.error_code != ErrorCode.MEMBER_ID_REQUIRED:
-            return answer
-        self.id = answer.member_id
-        return self._taken(self.send_join())
+        reply = self.send_join()
+        if reply.settled and reply.error_code == ErrorCode.MEMBER_ID_REQUIRED:
+            self.id = reply.member_id  # type: ignore[assignment]
+            reply = self.send_join()
+        if reply.settled:
+            self.joined()
+        return reply
 
     def joined(self) -> JoinGroupResponse:
-        """The answer to a JoinGroup that was parked."""
+        """The answer to the last JoinGroup, whose id and generation are this member's from now on."""
         assert self.parked is not None
-        answer = self._taken(self.parked)
-        assert isinstance(answer, JoinGroupResponse)
-        return answer
-
-    def _taken(self, answer: "Message | Parked") -> "JoinGroupResponse | Parked":
-        if isinstance(answer, Parked):
-            if not answer.settled:
-                return answer
-            answer = answer.response
+        answer = self.parked.response
         assert isinstance(answer, JoinGroupResponse)
         if answer.error_code == ErrorCode.NONE:
             self.id, self.generation = answer.member_id, answer.generation_id
         return answer
 
-    def send_sync(self, assignments: dict[str, bytes] | None = None, version: int = 5, **fields: object) -> "Message | Parked":
+    def send_sync(self, assignments: dict[str, bytes] | None = None, version: int = 5, **fields: object) -> Reply:
         """One SyncGroup."""
         request = SyncGroupRequest(
             group_id=self.group,
@@ -254,8 +247,7 @@ class GroupMember:
 
     def sync(self, assignments: dict[str, bytes] | None = None) -> SyncGroupResponse:
         """A SyncGroup that is answered at once."""
-        answer = self.send_sync(assignments)
-        answer = answer.response if isinstance(answer, Parked) else answer
+        answer = self.send_sync(assignments).response
         assert isinstance(answer, SyncGroupResponse)
         return answer
 
@@ -291,10 +283,22 @@ class GroupMember:
 
 
 @pytest.fixture
-def kit() -> GroupsKit:
-    """A broker with `__consumer_offsets` and a topic "t" of two partitions."""
-    kit = GroupsKit()
-    kit.find_coordinator("g")
-    kit.create_topic("t", 2)
-    yield kit  # type: ignore[misc]
-    assert kit.cluster.unexpected_errors == []
+def new_kit() -> Iterator[Callable[..., GroupsKit]]:
+    """Makes brokers with `__consumer_offsets` and a topic "t" of two partitions; at the end none of them may have met a bug."""
+    made = []
+
+    def make(**settings: object) -> GroupsKit:
+        kit = GroupsKit(**settings)  # type: ignore[arg-type]
+        kit.find_coordinator("g")
+        kit.create_topic("t", 2)
+        made.append(kit)
+        return kit
+
+    yield make
+    assert [error for kit in made for error in kit.cluster.unexpected_errors] == []
+
+
+@pytest.fixture
+def kit(new_kit: Callable[..., GroupsKit]) -> GroupsKit:
+    """One such broker."""
+    return new_kit()
