@@ -81,7 +81,7 @@ def alter_all(
                 raise KafkaError(ErrorCode.INVALID_REQUEST, "Each resource must appear at most once.")
             records += records_of(each)
         except KafkaError as error:
-            message = None if error.error_code == ErrorCode.UNKNOWN_SERVER_ERROR else error.message
+            message = None if error.error_code == ErrorCode.UNKNOWN_SERVER_ERROR else shortened(error.message)
             altered.append(Altered(*key, error.error_code, message))
         else:
             altered.append(Altered(*key, ErrorCode.NONE, None))
@@ -122,6 +122,14 @@ def check_names_and_values(configs: Iterable[tuple[str, str | None]]) -> None:
     nulls = [name for name, value in pairs if value is None]
     if nulls:
         raise KafkaError(ErrorCode.INVALID_REQUEST, f"Null value not supported for : {','.join(nulls)}")
+
+
+def shortened(sentence: str) -> str:
+    """A sentence that repeats what a client sent, cut where it would no longer fit into an answer, or into anybody's patience."""
+    return sentence if len(sentence) <= _LONGEST_SENTENCE else sentence[:_LONGEST_SENTENCE] + "…"
+
+
+_LONGEST_SENTENCE = 2000
 
 
 def parsed_node_id(name: str) -> int:

@@ -13,6 +13,7 @@ Semantics   K-01 … K-04, K-10, K-13.  Sources: KIP-133, KIP-226, KIP-412, KIP-
 from collections.abc import Mapping
 
 from pykbroker.broker_loggers import logger_levels
+from pykbroker.config_changes import shortened
 from pykbroker.config_definitions import ConfigType, ResourceType, documentation
 from pykbroker.config_description import (
     DYNAMIC_BROKER_LOGGER_CONFIG,
@@ -56,7 +57,7 @@ def _answered(context: Context, request: DescribeConfigsRequest, resource: _Reso
         described = _described(context, resource)
     except KafkaError as error:
         result.error_code = error.error_code
-        result.error_message = "" if error.error_code == ErrorCode.UNKNOWN_TOPIC_OR_PARTITION else error.message
+        result.error_message = "" if error.error_code == ErrorCode.UNKNOWN_TOPIC_OR_PARTITION else shortened(error.message)
         return result
     wanted = set(resource.configuration_keys or ())
     sentences = _documentation(ResourceType(resource.resource_type)) if request.include_documentation else None

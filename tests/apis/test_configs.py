@@ -1,0 +1,551 @@
+"""The four APIs of configs, against what Apache Kafka 4.3.0 answered on the wire, and beyond what was recorded (K-01 … K-19)."""
+
+import json
+import logging
+import lzma
+from pathlib import Path
+
+import pytest
+
+from pykbroker.broker import Broker
+from pykbroker.config_definitions import ResourceType, definitions
+from pykbroker.protocol.apis import API_BY_KEY
+from pykbroker.protocol.codec import decode
+from pykbroker.protocol.errors import ErrorCode
+from pykbroker.protocol.header import read_request_header, read_response
+from pykbroker.protocol.messages import (
+    AlterConfigsRequest,
+    ConfigRecord,
+    CreateTopicsRequest,
+    DescribeConfigsRequest,
+    IncrementalAlterConfigsRequest,
+    ListConfigResourcesRequest,
+)
+from pykbroker.session import Session
+
+TOPIC, BROKER, BROKER_LOGGER, CLIENT_METRICS, GROUP = 2, 4, 8, 16, 32
+SET, DELETE, APPEND, SUBTRACT = 0, 1, 2, 3
+NONE = (0, None)
+INVALID_CONFIG, INVALID_REQUEST = ErrorCode.INVALID_CONFIG, ErrorCode.INVALID_REQUEST
+
+GOLDEN = Path(__file__).parent.parent / "golden" / "exchanges.jsonl.xz"
+TRIED_ELSEWHERE = ("Z-", "K-03b")
+"""Recorded with access control lists, or with several brokers in several processes."""
+
+
+@pytest.fixture
+def cluster(new_cluster, ask):
+    cluster = new_cluster()
+    create(cluster, ask, "orders")
+    return cluster
+
+
+def create(cluster, ask, *names):
+    ask(
+        cluster,
+        CreateTopicsRequest(topics=[CreateTopicsRequest.CreatableTopic(name=n, num_partitions=1, replication_factor=1) for n in names]),
+        7,
+    )
+
+
+@pytest.fixture
+def alter(cluster, ask):
+    """IncrementalAlterConfigs of one resource: its error code and message."""
+
+    def send(resource_type, name, *changes, validate_only=False, version=1):
+        configs = [IncrementalAlterConfigsRequest.AlterableConfig(name=n, config_operation=o, value=v) for n, o, v in changes]
+        resource = IncrementalAlterConfigsRequest.AlterConfigsResource(resource_type=resource_type, resource_name=name, configs=configs)
+        answer = ask(cluster, IncrementalAlterConfigsRequest(resources=[resource], validate_only=validate_only), version)
+        (result,) = answer.responses
+        assert (result.resource_type, result.resource_name) == (resource_type, name)
+        return result.error_code, result.error_message
+
+    return send
+
+
+@pytest.fixture
+def replace(cluster, ask):
+    """AlterConfigs of one resource: its error code and message."""
+
+    def send(resource_type, name, configs, validate_only=False, version=2):
+        configs = [AlterConfigsRequest.AlterableConfig(name=n, value=v) for n, v in configs]
+        resource = AlterConfigsRequest.AlterConfigsResource(resource_type=resource_type, resource_name=name, configs=configs)
+        (result,) = ask(cluster, AlterConfigsRequest(resources=[resource], validate_only=validate_only), version).responses
+        return result.error_code, result.error_message
+
+    return send
+
+
+@pytest.fixture
+def describe(cluster, ask):
+    """DescribeConfigs of one resource: its result."""
+
+    def send(resource_type, name, keys=None, *, synonyms=True, docs=False, version=4, session=None):
+        resource = DescribeConfigsRequest.DescribeConfigsResource(resource_type=resource_type, resource_name=name, configuration_keys=keys)
+        request = DescribeConfigsRequest(resources=[resource], include_synonyms=synonyms, include_documentation=docs)
+        (result,) = ask(cluster, request, version, session).results
+        return result
+
+    return send
+
+
+def values(result):
+    return {config.name: config.value for config in result.configs}
+
+
+def recorded(*apis):
+    """What was recorded of some APIs: (id, version, request, response, both decoded)."""
+    exchanges = []
+    with lzma.open(GOLDEN, "rt") as lines:
+        rows = [json.loads(line) for line in lines]
+    for row in rows:
+        if row["api"] not in apis or row["id"].startswith(TRIED_ELSEWHERE) or not row["response_hex"]:
+            continue
+        frame = bytes.fromhex(row["request_hex"])
+        header, body = read_request_header(frame)
+        api = API_BY_KEY[header.api_key]
+        request = decode(api.request, header.api_version, frame, body)
+        _, response = read_response(api.response, header.api_version, bytes.fromhex(row["response_hex"]))
+        exchanges.append((row["id"], header.api_version, request, response))
+    return exchanges
+
+
+# -- what was recorded ---------------------------------------------------------------------------------------------------
+
+
+def test_alterations_are_answered_as_recorded(new_cluster, ask):
+    """Every recorded alteration by itself, on topics that are there where Kafka had them: codes and sentences are Kafka's."""
+    cluster = new_cluster()
+    exchanges = recorded("IncrementalAlterConfigs", "AlterConfigs")
+    there = {
+        asked.resource_name
+        for _, _, request, response in exchanges
+        for asked, answered in zip(request.resources, response.responses, strict=True)
+        if asked.resource_type == TOPIC and answered.error_code != ErrorCode.UNKNOWN_TOPIC_OR_PARTITION and asked.resource_name
+    }
+    create(cluster, ask, *sorted(there))
+
+    for exchange_id, version, request, response in exchanges:
+        assert ask(cluster, request, version) == response, (exchange_id, request)
+    assert len(exchanges) >= 80
+
+
+def test_descriptions_are_answered_as_recorded(new_cluster, ask):
+    """The state that Kafka was in is read out of its answer; given the same state, ours is the same to the last field."""
+    compared = 0
+    for exchange_id, version, request, response in recorded("DescribeConfigs"):
+        if any(each.resource_type == BROKER_LOGGER for each in request.resources) or caught_in_between(response):
+            continue
+        cluster = as_it_was(new_cluster, ask, response)
+        answer = ask(cluster, request, version)
+        for ours, theirs in zip(answer.results, response.results, strict=True):
+            in_our_own_words(ours, theirs)
+            assert ours == theirs, exchange_id
+            compared += len(theirs.configs)
+    assert compared > 900
+
+
+def as_it_was(new_cluster, ask, response):
+    """A cluster in which the configs of a response have their values from where the response says."""
+    static, records, topics = {}, [], set()
+    for result in response.results:
+        for config in result.configs:
+            places = [(synonym.name, synonym.value, synonym.source) for synonym in config.synonyms]
+            for name, value, source in places or [(config.name, config.value, config.config_source)]:
+                if source == 4:
+                    static[name] = value
+                elif source == 2 or (source == 3 and (places or result.resource_type == BROKER)):
+                    records.append((BROKER, "1" if source == 2 else "", name, "x" if value is None else value))
+                elif source in {1, 7, 8} and (not places or name == config.name):
+                    records.append((result.resource_type, result.resource_name, name, value))
+        if result.resource_type == TOPIC and result.error_code == 0:
+            topics.add(result.resource_name)
+    cluster = new_cluster(static)
+    create(cluster, ask, *sorted(topics - {"__consumer_offsets"}))
+    if "__consumer_offsets" in topics:
+        cluster.controller.create_internal_topic("__consumer_offsets")
+    if all(result.resource_type == BROKER and not result.configs for result in response.results):
+        records.append((BROKER, "", "min.insync.replicas", None))  # recorded where eligible leader replicas were off
+    for resource_type, resource_name, name, value in records:
+        cluster.config.replay(ConfigRecord(resource_type=resource_type, resource_name=resource_name, name=name, value=value))
+    return cluster
+
+
+def caught_in_between(response):
+    """Recorded while a config of no meaning was being deleted: listed still, and no longer with a source."""
+    return any(
+        config.is_sensitive and config.config_type == 0 and config.config_source == 5
+        for result in response.results
+        for config in result.configs
+    )
+
+
+def in_our_own_words(ours, theirs):
+    """Documentation, and two sentences, are in our words: there where Kafka's are there."""
+    both_told = ours.error_message and theirs.error_message
+    if both_told and (ours.error_code == ErrorCode.INVALID_TOPIC_EXCEPTION or "has no configs" in ours.error_message):
+        ours.error_message = theirs.error_message
+    if ours.resource_type == BROKER and not ours.resource_name:
+        ours.configs.sort(key=lambda config: config.name)
+        theirs.configs.sort(key=lambda config: config.name)
+    for mine, other in zip(ours.configs, theirs.configs, strict=True):
+        if mine.documentation and other.documentation:
+            mine.documentation = other.documentation
+
+
+# -- DescribeConfigs -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version", range(1, 5))
+def test_every_config_of_a_topic_is_described_in_kafkas_order(describe, version):
+    result = describe(TOPIC, "orders", docs=version >= 3, version=version)
+
+    assert [config.name for config in result.configs] == [
+        name for name in definitions(ResourceType.TOPIC) if name != "internal.segment.bytes"
+    ]
+    assert result.error_message == ""
+    assert not any(config.read_only or config.is_sensitive for config in result.configs)
+    if version >= 3:
+        assert all(config.documentation and config.config_type for config in result.configs)
+
+
+def test_where_a_topics_value_comes_from(alter, describe):
+    alter(TOPIC, "orders", ("retention.ms", SET, "1234"))
+    alter(BROKER, "", ("log.retention.ms", SET, "7777777"))
+    alter(BROKER, "1", ("log.segment.bytes", SET, "5000000"))
+
+    retention, segment = describe(TOPIC, "orders", ["retention.ms", "segment.bytes"]).configs[::-1]
+
+    assert [(each.name, each.value, each.source) for each in retention.synonyms] == [
+        ("retention.ms", "1234", 1),
+        ("log.retention.ms", "7777777", 3),
+        ("log.retention.hours", "168", 5),
+    ]
+    assert (segment.value, segment.config_source) == ("5000000", 2)
+
+
+def test_a_default_that_another_config_stands_in_for_has_no_synonyms(new_cluster, ask):
+    cluster = new_cluster({"log.retention.hours": "1"})
+    create(cluster, ask, "orders")
+
+    described = {config.name: config for config in cluster.config.described_topic("orders")}
+
+    assert described["retention.ms"].value == "3600000"
+    assert described["retention.ms"].config_source == 5
+    assert described["retention.ms"].synonyms == ()
+
+
+def test_a_broker_tells_all_and_keeps_secrets(new_cluster, ask, describe):
+    cluster = new_cluster({"ssl.keystore.password": "geheim", "listener.name.external.plain.sasl.jaas.config": "geheim", "node.id": "3"})
+    resource = DescribeConfigsRequest.DescribeConfigsResource(resource_type=BROKER, resource_name="3", configuration_keys=None)
+    (result,) = ask(cluster, DescribeConfigsRequest(resources=[resource], include_synonyms=True), 4).results
+
+    by_name = {config.name: config for config in result.configs}
+
+    assert len(by_name) == 340 + 1
+    for name in ("ssl.keystore.password", "listener.name.external.plain.sasl.jaas.config"):
+        assert (by_name[name].value, by_name[name].is_sensitive, by_name[name].config_source) == (None, True, 4)
+        assert [synonym.value for synonym in by_name[name].synonyms] == [None]
+    assert by_name["node.id"].value == "3"
+    assert by_name["node.id"].read_only
+    assert b"geheim" not in repr(result).encode()
+
+
+@pytest.mark.parametrize(
+    ("resource_type", "name", "error", "sentence"),
+    [
+        (TOPIC, "nope", ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, ""),
+        (TOPIC, "", ErrorCode.INVALID_TOPIC_EXCEPTION, "Topic name is invalid"),
+        (TOPIC, "a b", ErrorCode.INVALID_TOPIC_EXCEPTION, "Topic name is invalid"),
+        (BROKER, "99", INVALID_REQUEST, "Unexpected broker id, expected 1 or empty string, but received 99"),
+        (BROKER, "abc", INVALID_REQUEST, "Broker id must be an integer, but it is: abc"),
+        (BROKER_LOGGER, "", INVALID_REQUEST, "Broker id must not be empty"),
+        (BROKER_LOGGER, "99", INVALID_REQUEST, "Unexpected broker id, expected 1 but received 99"),
+        (GROUP, "", INVALID_REQUEST, "Group name must not be empty"),
+        (CLIENT_METRICS, "", INVALID_REQUEST, "Client metrics subscription name must not be empty"),
+        *((unknown, "x", INVALID_REQUEST, "") for unknown in (0, 1, 3, 64, -1)),
+    ],
+)
+def test_what_cannot_be_described_is_said_for_each_resource(describe, resource_type, name, error, sentence):
+    result = describe(resource_type, name)
+
+    assert result.error_code == error
+    assert sentence in result.error_message
+    assert result.configs == []
+
+
+def test_each_broker_describes_and_alters_itself(cluster, ask, describe):
+    second = Session(Broker(2))
+
+    assert describe(BROKER, "2", session=second).error_code == 0
+    assert describe(BROKER, "1", session=second).error_code == INVALID_REQUEST
+
+
+# -- IncrementalAlterConfigs ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version", range(2))
+def test_a_changed_topic_config_holds_at_once_and_after_a_restart(cluster, new_cluster, alter, version):
+    before = cluster.config.topic("orders")
+    assert alter(TOPIC, "orders", ("retention.ms", SET, "5"), ("segment.ms", DELETE, None), version=version) == NONE
+
+    assert before.retention_ms == 604800000
+    assert cluster.config.topic("orders").retention_ms == 5
+    cluster.stop()
+    assert new_cluster(files=cluster.files).config.topic("orders").retention_ms == 5
+
+
+def test_a_topic_made_again_has_no_configs_of_its_own(cluster, new_cluster, ask, alter):
+    alter(TOPIC, "orders", ("retention.ms", SET, "5"))
+    cluster.controller.delete_topics([cluster.metadata.topics["orders"]])
+    create(cluster, ask, "orders")
+
+    assert cluster.config.topic("orders").retention_ms == 604800000
+    cluster.stop()
+    assert new_cluster(files=cluster.files).config.topic("orders").retention_ms == 604800000
+
+
+def test_lists_grow_and_shrink(cluster, alter):
+    def policy():
+        return cluster.config.overrides(TOPIC, "orders").get("cleanup.policy")
+
+    assert alter(TOPIC, "orders", ("cleanup.policy", APPEND, "compact")) == NONE
+    assert policy() == "delete,compact"
+    assert alter(TOPIC, "orders", ("cleanup.policy", APPEND, "delete,compact")) == NONE
+    assert policy() == "delete,compact"
+    assert alter(TOPIC, "orders", ("cleanup.policy", SUBTRACT, "delete")) == NONE
+    assert policy() == "compact"
+    assert alter(TOPIC, "orders", ("cleanup.policy", SUBTRACT, "compact,delete")) == NONE
+    assert policy() == ""
+    assert cluster.config.topic("orders").cleanup_policy == frozenset()
+    assert alter(TOPIC, "orders", ("cleanup.policy", APPEND, "foo"))[0] == INVALID_CONFIG
+    assert policy() == ""
+
+
+def test_one_bad_config_leaves_the_resource_as_it_was_and_the_others_alone(cluster, ask):
+    asked = IncrementalAlterConfigsRequest.AlterConfigsResource
+    config = IncrementalAlterConfigsRequest.AlterableConfig
+    create(cluster, ask, "other")
+    request = IncrementalAlterConfigsRequest(
+        resources=[
+            asked(
+                resource_type=TOPIC,
+                resource_name="orders",
+                configs=[config(name="segment.ms", value="5"), config(name="retention.ms", value="x")],
+            ),
+            asked(resource_type=TOPIC, resource_name="other", configs=[config(name="segment.ms", value="6")]),
+        ]
+    )
+
+    answer = ask(cluster, request, 1)
+
+    assert [result.error_code for result in answer.responses] == [INVALID_CONFIG, 0]
+    assert cluster.config.topic("orders").segment_ms == 604800000
+    assert cluster.config.topic("other").segment_ms == 6
+
+
+def test_validate_only_says_the_same_and_changes_nothing(cluster, alter):
+    written = cluster.metadata.offset
+
+    assert alter(TOPIC, "orders", ("retention.ms", SET, "5"), validate_only=True) == NONE
+    assert alter(TOPIC, "orders", ("retention.ms", SET, "x"), validate_only=True)[0] == INVALID_CONFIG
+    assert alter(BROKER_LOGGER, "1", ("root", SET, "TRACE"), validate_only=True) == NONE
+
+    assert cluster.metadata.offset == written
+    assert logging.getLogger("pykbroker").getEffectiveLevel() > 5
+
+
+def test_what_is_set_already_writes_nothing(cluster, alter):
+    alter(TOPIC, "orders", ("retention.ms", SET, "5"))
+    written = cluster.metadata.offset
+
+    assert alter(TOPIC, "orders", ("retention.ms", SET, "5"), ("segment.ms", DELETE, None)) == NONE
+
+    assert cluster.metadata.offset == written
+
+
+THREADS = "Invalid value org.apache.kafka.common.config.ConfigException: Dynamic thread count update validation failed for"
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "answer"),
+    [
+        (
+            "1",
+            ("log.cleaner.threads", SET, "abc"),
+            (42, "Invalid value abc for configuration log.cleaner.threads: Not a number of type INT"),
+        ),
+        ("1", ("log.cleaner.threads", SET, "2"), NONE),
+        ("1", ("log.cleaner.threads", SET, "3"), (42, "Log cleaner threads cannot be increased to more than double the current value 1")),
+        ("1", ("num.io.threads", SET, "16"), NONE),
+        (
+            "1",
+            ("num.io.threads", SET, "800"),
+            (42, f"{THREADS} num.io.threads=800, value should not be greater than double the current value 8"),
+        ),
+        ("1", ("num.io.threads", SET, "3"), (42, f"{THREADS} num.io.threads=3, value should be at least half the current value 8")),
+        ("1", ("process.roles", SET, "broker"), (42, "Cannot update these configs dynamically: [process.roles]")),
+        ("1", ("process.roles", DELETE, None), NONE),
+        ("1", ("log.retention.hours", SET, "1"), (42, "Cannot update these configs dynamically: [log.retention.hours]")),
+        ("1", ("log.initial.task.delay.ms", SET, "1"), (42, "Cannot update these configs dynamically: [log.initial.task.delay.ms]")),
+        (
+            "",
+            ("listeners", SET, "x"),
+            (42, "Cannot update these configs at default cluster level, broker id must be specified: [listeners]"),
+        ),
+        ("1", ("listeners", SET, "x"), (42, "Error creating broker listeners from 'x': Unable to parse x to a broker endpoint")),
+        ("1", ("ssl.keystore.password", SET, "x"), (42, "only per-listener using the listener prefix: [ssl.keystore.password]")),
+        ("1", ("listener.name.external.ssl.keystore.password", SET, "x"), NONE),
+        ("1", ("principal.builder.class", SET, "x"), (42, "Class x could not be found.")),
+        ("1", ("min.insync.replicas", SET, "1"), (40, "Broker-level min.insync.replicas cannot be altered while ELR is enabled.")),
+        ("", ("min.insync.replicas", SET, "2"), NONE),
+        ("", ("min.insync.replicas", DELETE, None), (40, "Cluster-level min.insync.replicas cannot be removed while ELR is enabled.")),
+        ("1", ("foo.bar", SET, "x"), NONE),
+        ("1", ("foo.bar", APPEND, "x"), (40, "Unknown config name: foo.bar")),
+        ("1", ("log.retention.ms", APPEND, "5"), (40, "Config value append is not allowed for config key: log.retention.ms")),
+        ("1", ("log.cleanup.policy", APPEND, "compact"), NONE),
+        ("1", ("log.retention.ms", 7, "5"), (42, "Unknown operations type 7")),
+        ("1", ("log.retention.ms", SET, "0"), (42, "log.retention.ms must be unlimited (-1) or, greater than or equal to 1")),
+        ("1", ("log.roll.ms", SET, "0"), (42, "log.roll.ms must be greater than or equal to 1")),
+        ("1", ("log.local.retention.ms", SET, "604800001"), (42, "Value must not be more than log.retention.ms property value: 604800000")),
+        ("1", ("max.connections", SET, "0"), (42, "Invalid max.connections 0")),
+        ("1", ("max.connections.per.ip", SET, "0"), (42, "can be set to zero only if max.connections.per.ip.overrides property is set.")),
+        ("1", ("max.connections.per.ip.overrides", SET, "127.0.0.1"), (42, "Error parsing configuration property")),
+        ("1", ("max.connections.per.ip.overrides", SET, "127.0.0.1:5,::1:6"), NONE),
+        (
+            "1",
+            ("log.cleaner.dedupe.buffer.size", SET, "5"),
+            (42, "log.cleaner.dedupe.buffer.size must be at least 1MB per cleaner thread."),
+        ),
+        ("1", ("cordoned.log.dirs", SET, "/x"), (42, "Missing entries : /x")),
+        ("1", ("metric.reporters", SET, "x"), (42, "Set(metric.reporters) failed")),
+        (
+            "1",
+            ("group.consumer.assignment.interval.ms", SET, "20000"),
+            (42, "less than or equal to group.consumer.max.assignment.interval.ms"),
+        ),
+        ("99", ("log.retention.ms", SET, "5"), (42, "Unexpected broker id, expected 1, but received 99")),
+        ("abc", ("log.retention.ms", SET, "5"), (42, "Node id must be an integer, but it is: abc")),
+    ],
+)
+def test_a_brokers_configs_follow_kafkas_rules(alter, name, change, answer):
+    code, message = alter(BROKER, name, change)
+
+    assert code == answer[0]
+    assert message == answer[1] or answer[1] in message
+
+
+@pytest.mark.parametrize(
+    ("resource_type", "name", "change", "answer"),
+    [
+        (TOPIC, "", ("retention.ms", SET, "5"), (42, "Default topic resources are not allowed.")),
+        (TOPIC, "nope", ("retention.ms", SET, "5"), (3, "The topic 'nope' does not exist.")),
+        (TOPIC, "nope", ("retention.ms", SET, "x"), (40, "Not a number of type LONG")),
+        (TOPIC, "a b", ("retention.ms", SET, "5"), (17, "Topic name is invalid")),
+        (TOPIC, "orders", ("retention.ms", 7, "5"), (-1, None)),
+        (TOPIC, "orders", ("retention.ms", SET, None), (42, "Null value not supported for : retention.ms")),
+        (TOPIC, "orders", ("foo", DELETE, None), NONE),
+        (TOPIC, "orders", ("foo", SUBTRACT, "x"), (40, "Can't SUBTRACT to key foo because its type is not LIST.")),
+        (TOPIC, "orders", ("retention.ms", SET, "5" * 32767), (40, "Invalid value 55555")),
+        (GROUP, "", ("consumer.session.timeout.ms", SET, "5"), (42, "Default group resources are not allowed.")),
+        (GROUP, "g", ("foo", SET, "5"), (40, "Unknown group config name: foo")),
+        (GROUP, "g", ("share.delivery.count.limit", SET, "11"), (40, "must be less than or equal to group.share.max.delivery.count.limit")),
+        (
+            GROUP,
+            "g",
+            ("share.record.lock.duration.ms", SET, "14999"),
+            (40, "greater than or equal to group.share.min.record.lock.duration.ms"),
+        ),
+        (GROUP, "g", ("streams.num.standby.replicas", SET, "3"), (40, "less than or equal to group.streams.max.standby.replicas")),
+        (GROUP, "g", ("share.auto.offset.reset", SET, "by_duration:P1DT2H"), NONE),
+        (GROUP, "g", ("share.auto.offset.reset", SET, "by_duration:-P1D"), (40, "of the format 'by_duration:<PnDTnHnMn.nS>'")),
+        (GROUP, "g", ("share.auto.offset.reset", SET, "by_duration"), (40, "The value must be either 'earliest', 'latest'")),
+        (CLIENT_METRICS, "", ("interval.ms", SET, "100"), (42, "Subscription name can't be empty")),
+        (CLIENT_METRICS, "m", ("foo", SET, "100"), (42, "Unknown client metrics configuration: foo")),
+        (CLIENT_METRICS, "m", ("interval.ms", SET, "99"), (42, "interval must be between 100 and 3600000 (1 hour)")),
+        (CLIENT_METRICS, "m", ("match", SET, "client_id=["), (40, "Illegal client matching pattern: client_id=[")),
+        (CLIENT_METRICS, "m", ("match", SET, "client_id=a.*,client_source_port=9.*"), NONE),
+        (CLIENT_METRICS, "m", ("metrics", SET, "a,,b"), (40, "Configuration 'metrics' values must not be empty.")),
+        (CLIENT_METRICS, "m", ("metrics", APPEND, "a"), (40, "Can't APPEND to key metrics because its type is not LIST.")),
+        (BROKER_LOGGER, "1", ("root", SET, "LOUD"), (40, "Valid log levels are DEBUG, ERROR, FATAL, INFO, TRACE, WARN")),
+        (BROKER_LOGGER, "1", ("no.such", SET, "WARN"), (40, "Logger no.such does not exist!")),
+        (BROKER_LOGGER, "1", ("root", DELETE, None), (42, "Removing the log level of the root logger is not allowed")),
+        (BROKER_LOGGER, "1", ("root", APPEND, "WARN"), (42, "APPEND operation is not allowed for the BROKER_LOGGER resource")),
+        (BROKER_LOGGER, "1", ("root", 7, "WARN"), (-1, None)),
+        (BROKER_LOGGER, "", ("root", SET, "WARN"), (42, "Node id must be an integer, but it is: ")),
+        (BROKER_LOGGER, "99", ("root", SET, "WARN"), (42, "Unexpected node id. Expected 1, but received 99")),
+        *((unknown, "x", ("a", SET, "b"), (42, f"Unknown resource type {unknown}")) for unknown in (0, 1, 3, 64, -1)),
+    ],
+)
+def test_other_resources_follow_kafkas_rules(alter, resource_type, name, change, answer):
+    code, message = alter(resource_type, name, change)
+
+    assert code == answer[0]
+    assert message == answer[1] or answer[1] in message
+
+
+def test_a_loggers_level_is_changed_and_follows_the_root_again(describe, alter):
+    ours = logging.getLogger("pykbroker.tried")
+    root = logging.getLogger("pykbroker")
+    before = root.level
+    try:
+        assert alter(BROKER_LOGGER, "1", ("pykbroker.tried", SET, "DEBUG"), ("root", SET, "ERROR")) == NONE
+        assert values(describe(BROKER_LOGGER, "1", ["pykbroker.tried", "root"])) == {"root": "ERROR", "pykbroker.tried": "DEBUG"}
+        assert ours.isEnabledFor(logging.DEBUG)
+
+        assert alter(BROKER_LOGGER, "1", ("pykbroker.tried", DELETE, None)) == NONE
+        assert values(describe(BROKER_LOGGER, "1", ["pykbroker.tried"])) == {"pykbroker.tried": "ERROR"}
+    finally:
+        root.setLevel(before)
+        ours.setLevel(logging.NOTSET)
+
+
+# -- AlterConfigs --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version", range(3))
+def test_alter_configs_replaces_all_there_was(cluster, replace, version):
+    assert replace(TOPIC, "orders", [("retention.ms", "5"), ("segment.ms", "6")], version=version) == NONE
+    assert replace(TOPIC, "orders", [("segment.ms", "7")], version=version) == NONE
+    assert cluster.config.overrides(TOPIC, "orders") == {"segment.ms": "7"}
+
+    assert replace(TOPIC, "orders", [], version=version) == NONE
+    assert cluster.config.overrides(TOPIC, "orders") == {}
+
+
+def test_alter_configs_has_the_same_errors(cluster, replace):
+    assert replace(TOPIC, "orders", [("a", "1"), ("a", "2")]) == (42, "Error due to duplicate config keys")
+    assert replace(TOPIC, "orders", [("a", None), ("b", None)]) == (42, "Null value not supported for : a,b")
+    assert replace(TOPIC, "nope", [("segment.ms", "1")]) == (3, "The topic 'nope' does not exist.")
+    assert replace(BROKER, "", []) == (40, "Cluster-level min.insync.replicas cannot be removed while ELR is enabled.")
+    assert replace(BROKER_LOGGER, "1", [("root", "WARN")])[0] == INVALID_REQUEST
+    assert replace(TOPIC, "orders", [("segment.ms", "1")], validate_only=True) == NONE
+    assert cluster.config.overrides(TOPIC, "orders") == {}
+
+
+def test_a_resource_named_twice_fails_at_both_places(cluster, ask):
+    asked = AlterConfigsRequest.AlterConfigsResource(resource_type=TOPIC, resource_name="orders")
+
+    answer = ask(cluster, AlterConfigsRequest(resources=[asked, asked]), 2)
+
+    assert [(each.error_code, each.error_message) for each in answer.responses] == [(42, "Each resource must appear at most once.")] * 2
+
+
+# -- ListConfigResources -------------------------------------------------------------------------------------------------
+
+
+def test_everything_that_has_configs_is_listed_in_kafkas_order(cluster, ask, alter):
+    alter(GROUP, "g", ("consumer.session.timeout.ms", SET, "50000"))
+    alter(GROUP, "h", ("consumer.session.timeout.ms", SET, "50000"))
+    alter(GROUP, "h", ("consumer.session.timeout.ms", DELETE, None))
+    alter(CLIENT_METRICS, "m", ("interval.ms", SET, "100"))
+
+    def listed(types, version=1):
+        answer = ask(cluster, ListConfigResourcesRequest(resource_types=types), version)
+        return answer.error_code, [(each.resource_type, each.resource_name) for each in answer.config_resources]
+
+    everything = [(GROUP, "g"), (CLIENT_METRICS, "m"), (BROKER_LOGGER, "1"), (BROKER, "1"), (TOPIC, "orders")]
+    assert listed([]) == (0, everything)
+    assert listed([TOPIC, GROUP]) == (0, [(GROUP, "g"), (TOPIC, "orders")])
+    assert listed([TOPIC, 1]) == (ErrorCode.UNSUPPORTED_VERSION, [])
+    assert listed([], version=0) == (0, [(CLIENT_METRICS, "m")])
