@@ -89,10 +89,10 @@ def _recover(recovered: UnifiedLog) -> Iterator[int]:
     for number in range(first, len(recovered.segments)):
         segment = recovered.segments[number]
         size = segment.size
-        if segment.base_offset < end:
-            _drop_from(recovered, number, "it overlaps the one before it")
+        if segment.base_offset < end or (segment.base_offset > end and not recovered.config.is_compacted):
+            _drop_from(recovered, number, f"the one before it ends at offset {end}")
             break
-        end = max(end, segment.base_offset)
+        end = segment.base_offset
         for batch in segment.recover():
             end = batch.next_offset
             if batch.partition_leader_epoch > recovered.leader_epochs.latest:
