@@ -88,7 +88,8 @@ class Controller:
     def create_topics(
         self, topics: Sequence[NewTopic], *, validate_only: bool = False
     ) -> list[CreatedTopic | KafkaError] | Later[list[CreatedTopic | KafkaError]]:
-        """Make topics; each in its place becomes a CreatedTopic or the error that refused it. Raises KafkaError(POLICY_VIOLATION) for too many at once."""
+        """Make topics; each in its place becomes a CreatedTopic or the error that refused it. Raises KafkaError: too many at once, or no disk."""
+        self._require_disk()
         total = sum(self._partitions_asked(topic) for topic in topics)
         if total > MAX_RECORDS_PER_REQUEST:
             raise KafkaError(
@@ -128,7 +129,8 @@ class Controller:
         topic_id = self.new_topic_id()
         records: list[Message] = [TopicRecord(name=topic.name, topic_id=topic_id)]
         records += [
-            ConfigRecord(resource_type=ResourceType.TOPIC, resource_name=topic.name, name=name, value=value) for name, value in configs.items()
+            ConfigRecord(resource_type=ResourceType.TOPIC, resource_name=topic.name, name=name, value=value)
+            for name, value in configs.items()
         ]
         records += self._partition_records(topic_id, 0, replicas)
         return CreatedTopic(topic.name, topic_id, len(replicas), len(replicas[0]), configs), records
@@ -223,13 +225,15 @@ class Controller:
                 return topic_id
 
     def delete_topics(self, topics: Sequence[Topic]) -> Later[None] | None:
-        """Remove topics that exist, in one decision."""
+        """Remove topics that exist, in one decision. Raises KafkaError."""
+        self._require_disk()
         return self._write([RemoveTopicRecord(topic_id=topic.topic_id) for topic in topics])
 
     def create_partitions(
         self, wanted: Sequence[MorePartitions], *, validate_only: bool = False
     ) -> list[KafkaError | None] | Later[list[KafkaError | None]]:
-        """Give topics more partitions; None in the place of each that worked."""
+        """Give topics more partitions; None in the place of each that worked. Raises KafkaError."""
+        self._require_disk()
         results: list[KafkaError | None] = []
         records: list[Message] = []
         for topic in wanted:
@@ -237,7 +241,8 @@ class Controller:
                 its_records = self._added_partitions(topic)
                 if len(records) + len(its_records) > MAX_RECORDS_PER_REQUEST:
                     raise KafkaError(
-                        ErrorCode.POLICY_VIOLATION, f"One request may add {MAX_RECORDS_PER_REQUEST} partitions; these are {len(its_records)} more."
+                        ErrorCode.POLICY_VIOLATION,
+                        f"One request may add {MAX_RECORDS_PER_REQUEST} partitions; these are {len(its_records)} more.",
                     )
             except KafkaError as error:
                 results.append(error)
@@ -269,7 +274,8 @@ class Controller:
             return self._partition_records(topic.topic_id, present, self._placed(added, replication_factor))
         if len(wanted.assignments) != added:
             raise KafkaError(
-                ErrorCode.INVALID_REPLICA_ASSIGNMENT, f"{added} partition(s) are to be added, {len(wanted.assignments)} assignment(s) are given."
+                ErrorCode.INVALID_REPLICA_ASSIGNMENT,
+                f"{added} partition(s) are to be added, {len(wanted.assignments)} assignment(s) are given.",
             )
         for number, replicas in enumerate(wanted.assignments):
             check_assignment(present + number, replicas, self.metadata.registrations, replication_factor)
@@ -307,9 +313,7 @@ class Controller:
         if not self._producer_ids_left:
             first = self.metadata.next_producer_id
             broker = self.cluster.broker
-            record = ProducerIdsRecord(
-                broker_id=broker.node_id, broker_epoch=broker.epoch, next_producer_id=first + PRODUCER_IDS_PER_BLOCK
-            )
+            record = ProducerIdsRecord(broker_id=broker.node_id, broker_epoch=broker.epoch, next_producer_id=first + PRODUCER_IDS_PER_BLOCK)
             durable = self._write([record])
             self._next_producer_id = first
             self._producer_ids_left = PRODUCER_IDS_PER_BLOCK
@@ -318,6 +322,12 @@ class Controller:
         self._next_producer_id += 1
         self._producer_ids_left -= 1
         return when(self._block_durable, lambda _: taken)
+
+    def _require_disk(self) -> None:
+        """After a failed fsync nobody knows what of the last decisions is on disk, so "it exists already" is no answer either."""
+        log = self.cluster.metadata_log.log
+        if log is not None and log.offline is not None:
+            raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, f"The metadata log is offline until the broker is started again: {log.offline}")
 
     def _write(self, records: Sequence[Message]) -> Later[None] | None:
         durable = self.cluster.append_metadata(records)

@@ -34,7 +34,9 @@ def handle(context: Context, request: CreatePartitionsRequest) -> CreatePartitio
     results = context.cluster.controller.create_partitions(wanted, validate_only=request.validate_only)
 
     def answer(errors: list[KafkaError | None]) -> CreatePartitionsResponse:
-        return CreatePartitionsResponse(results=repeated + [_result(topic.name, error) for topic, error in zip(wanted, errors, strict=True)])
+        return CreatePartitionsResponse(
+            results=repeated + [_result(topic.name, error) for topic, error in zip(wanted, errors, strict=True)]
+        )
 
     return when(results, answer)
 

@@ -41,9 +41,15 @@ def failed(request: DescribeClusterRequest, error: ErrorCode) -> DescribeCluster
 
 def _wrong_endpoint_type(request: DescribeClusterRequest) -> DescribeClusterResponse:
     if request.endpoint_type == _CONTROLLERS:
-        error, message = ErrorCode.MISMATCHED_ENDPOINT_TYPE, "This listener is for brokers; controllers are described by the controller's listener."
+        error, message = (
+            ErrorCode.MISMATCHED_ENDPOINT_TYPE,
+            "This listener is for brokers; controllers are described by the controller's listener.",
+        )
     else:
-        error, message = ErrorCode.UNSUPPORTED_ENDPOINT_TYPE, f"There is no endpoint type {request.endpoint_type}; 1 are brokers, 2 controllers."
+        error, message = (
+            ErrorCode.UNSUPPORTED_ENDPOINT_TYPE,
+            f"There is no endpoint type {request.endpoint_type}; 1 are brokers, 2 controllers.",
+        )
     return DescribeClusterResponse(error_code=error, error_message=message)
 
 

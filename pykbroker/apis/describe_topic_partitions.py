@@ -81,9 +81,7 @@ def _present(metadata: Metadata, topic: Topic, first_index: int, behind: int) ->
     )
 
 
-def _partition(
-    metadata: Metadata, partition: Partition
-) -> DescribeTopicPartitionsResponse.DescribeTopicPartitionsResponsePartition:
+def _partition(metadata: Metadata, partition: Partition) -> DescribeTopicPartitionsResponse.DescribeTopicPartitionsResponsePartition:
     """The lists of eligible leaders are empty, never null: the Java client dies of a null."""
     eligible, last_known = metadata.eligible_leaders(partition)
     return DescribeTopicPartitionsResponse.DescribeTopicPartitionsResponsePartition(

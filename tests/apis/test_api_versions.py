@@ -86,4 +86,4 @@ def test_an_unknown_version_is_answered_in_version_0(cluster, version):
 
     answer = cluster.handle(Session(cluster.broker), memoryview(bytearray(header + b"garbage")))
 
-    assert b"".join(answer) == bytes.fromhex("00000010" "00000007" "0023" "00000001" "0012" "0000" "0004")
+    assert b"".join(answer) == bytes.fromhex("0000001000000007002300000001001200000004")

@@ -44,7 +44,9 @@ def test_partitions_are_added_behind_those_there_are(cluster, add, version):
 
     assert [(result.name, result.error_code, result.error_message) for result in results] == [("t", 0, None), ("u", 0, None)]
     topic = cluster.metadata.topics["t"]
-    assert [(partition.index, partition.leader_id, partition.leader_epoch) for partition in topic.partitions] == [(i, 1, 0) for i in range(5)]
+    assert [(partition.index, partition.leader_id, partition.leader_epoch) for partition in topic.partitions] == [
+        (i, 1, 0) for i in range(5)
+    ]
     assert grown == [topic, cluster.metadata.topics["u"]]
 
 

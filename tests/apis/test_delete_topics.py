@@ -80,7 +80,11 @@ def test_what_is_asked_for_in_no_clear_way_is_an_invalid_request_once(cluster, a
 def test_deletion_can_be_disabled(new_cluster, ask, version):
     cluster = new_cluster({"delete.topic.enable": "false"})
     make(cluster, ask, "a")
-    request = DeleteTopicsRequest(topics=[State(name="a"), State(name="nope")]) if version == 6 else DeleteTopicsRequest(topic_names=["a", "nope"])
+    request = (
+        DeleteTopicsRequest(topics=[State(name="a"), State(name="nope")])
+        if version == 6
+        else DeleteTopicsRequest(topic_names=["a", "nope"])
+    )
 
     answer = ask(cluster, request, version)
 

@@ -115,7 +115,13 @@ def test_internal_topics_are_made_as_their_own_settings_say_and_flagged(cluster,
 def test_ids(cluster, ask, version):
     a = cluster.metadata.topics["a"].topic_id
     request = MetadataRequest(
-        topics=[Wanted(name="b"), Wanted(topic_id=a, name="b"), Wanted(topic_id=UNKNOWN_ID, name=None), Wanted(topic_id=a, name=None), Wanted(name=None)]
+        topics=[
+            Wanted(name="b"),
+            Wanted(topic_id=a, name="b"),
+            Wanted(topic_id=UNKNOWN_ID, name=None),
+            Wanted(topic_id=a, name=None),
+            Wanted(name=None),
+        ]
     )
 
     answer = ask(cluster, request, version)
