@@ -250,14 +250,14 @@ class KafkaBroker:
                 return
             if isinstance(outcome, Later):
                 outcome.then(answered.set_result, answered.set_exception)
+                if self._thread is None:  # Nobody else turns this loop while we wait for the disk.
+                    self._broker.threads.wait_for(outcome)
             else:
                 answered.set_result(outcome)
 
         self._on_loop(ask)
         if self._thread is None and not answered.done():
-            raise RuntimeError(
-                "the answer takes time (an fsync), and this broker shares your event loop: use a client, or `with` in a thread"
-            )
+            raise RuntimeError("the answer takes time, and this broker shares your event loop: use a client, or `with` in a thread")
         outcome = answered.result(_ANSWER_TIMEOUT_SECONDS)
         if outcome is None or isinstance(outcome, Close):
             raise ConnectionError(f"the broker closes: {outcome.reason if outcome else 'no answer'}")

@@ -17,7 +17,8 @@ from pykbroker.server.listening import Server
 from pykbroker.server.surroundings import SystemClock, Threads
 
 if TYPE_CHECKING:
-    
+    import socket
+
     from pykbroker.broker import Listener
     from pykbroker.clock import Clock
     from pykbroker.storage.files import Files
@@ -34,7 +35,7 @@ class RunningBroker:
 
     def __init__(self, configuration: Configuration, files: "Files", *, clock: "Clock | None" = None, seed: int | None = None) -> None:
         loop = asyncio.get_running_loop()
-        self._threads = Threads(loop)
+        self.threads = Threads(loop)
         self._system_clock = SystemClock(loop, self._unexpected)
         self._listeners = listeners_of(configuration)
         self.cluster = Cluster(
@@ -43,7 +44,7 @@ class RunningBroker:
             files=files,
             config=configuration,
             random=random.SystemRandom() if seed is None else random.Random(seed),  # noqa: S311 - a test's own seed
-            offload=self._threads,
+            offload=self.threads,
         )
         self.server = Server(
             self.cluster,
@@ -73,7 +74,7 @@ class RunningBroker:
                 for door in sockets:
                     door.close()
             self._system_clock.stop()
-            await self._threads.stop()
+            await self.threads.stop()
             raise
         for listener, sockets in bound:
             self.server.open(self.cluster.broker, listener, sockets)
@@ -81,11 +82,11 @@ class RunningBroker:
     async def stop(self, grace_ms: int = STOP_GRACE_MS) -> None:
         """Answer what is under way, write everything down, let go of everything."""
         await self.server.stop(grace_ms)
-        await self._threads.stop()
+        await self.threads.stop()
         try:
             self.cluster.stop()
         finally:
-            await self._threads.stop()
+            await self.threads.stop()
             self._system_clock.stop()
 
     def _unexpected(self, error: BaseException) -> None:

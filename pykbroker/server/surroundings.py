@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pykbroker.later import Later
 
@@ -72,6 +72,7 @@ class Threads:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._pool: ThreadPoolExecutor | None = None
+        self._under_way: dict[Future[Any], Later[Any]] = {}
 
     def __call__(self, work: Callable[[], T], /) -> Later[T]:
         """Start `work`; its value, or its exception, settles the Later on the loop's thread."""
@@ -80,23 +81,37 @@ class Threads:
 
             self._pool = ThreadPoolExecutor(_THREADS, thread_name_prefix="pykbroker-work")
         later: Later[T] = Later()
-
-        def done(future: "Future[T]") -> None:
-            self._loop.call_soon_threadsafe(settle, future)
-
-        def settle(future: "Future[T]") -> None:
-            error = future.exception()
-            if error is not None:
-                later.fail(error)
-            else:
-                later.settle(future.result())
-
-        self._pool.submit(work).add_done_callback(done)
+        future = self._pool.submit(work)
+        self._under_way[future] = later
+        future.add_done_callback(self._done)
         return later
+
+    def wait_for(self, later: Later[T]) -> None:
+        """Block the loop's thread until `later` is settled, or until nothing is under way that could settle it."""
+        from concurrent.futures import FIRST_COMPLETED, wait
+
+        while not later.settled and self._under_way:
+            done, _ = wait(self._under_way, return_when=FIRST_COMPLETED)
+            for future in done:
+                self._settle(future)
 
     async def stop(self) -> None:
         """Wait for what is under way, and for what it settles."""
-        if self._pool is not None:
+        while self._pool is not None:
             pool, self._pool = self._pool, None
             await asyncio.to_thread(pool.shutdown)
-            await asyncio.sleep(0)
+            for future in list(self._under_way):
+                self._settle(future)
+
+    def _done(self, future: "Future[Any]") -> None:
+        self._loop.call_soon_threadsafe(self._settle, future)
+
+    def _settle(self, future: "Future[Any]") -> None:
+        later = self._under_way.pop(future, None)
+        if later is None:
+            return
+        error = future.exception()
+        if error is not None:
+            later.fail(error)
+        else:
+            later.settle(future.result())
