@@ -146,6 +146,8 @@ class Controller:
             raise KafkaError(ErrorCode.INVALID_TOPIC_EXCEPTION, f"Topic '{name}' collides with existing topic: {colliding}")
 
     def _checked_configs(self, configs: Mapping[str, str | None]) -> dict[str, str]:
+        if not configs:
+            return {}
         nulls = [name for name, value in configs.items() if value is None]
         if nulls:
             raise KafkaError(ErrorCode.INVALID_CONFIG, f"Null value not supported for topic configs: {', '.join(nulls)}")

@@ -42,8 +42,9 @@ def handle(context: Context, request: CreateTopicsRequest) -> CreateTopicsRespon
         return CreateTopicsResponse(topics=[_refused(name, error) for name in times])
 
     def answer(created: list[CreatedTopic | KafkaError]) -> CreateTopicsResponse:
+        described = _Descriptions(context)
         answered = [
-            _refused(topic.name, result) if isinstance(result, KafkaError) else _created(context, result)
+            _refused(topic.name, result) if isinstance(result, KafkaError) else _created(described, result)
             for topic, result in zip(wanted, created, strict=True)
         ]
         return CreateTopicsResponse(topics=answered + refused)
@@ -76,16 +77,33 @@ def _refused(name: str, error: KafkaError) -> _Result:
     return _Result(name=name, error_code=error.error_code, error_message=error.message)
 
 
-def _created(context: Context, created: CreatedTopic) -> _Result:
-    with_configs = context.api_version >= _FIRST_WITH_CONFIGS
+def _created(described: "_Descriptions", created: CreatedTopic) -> _Result:
     return _Result(
         name=created.name,
         topic_id=created.topic_id,
         error_message=None,
         num_partitions=created.num_partitions,
         replication_factor=created.replication_factor,
-        configs=_described(context.cluster.config, created.configs) if with_configs else [],
+        configs=described.of(created.configs),
     )
+
+
+class _Descriptions:
+    """The configs of the topics of one answer; topics with the same configs of their own share one list."""
+
+    def __init__(self, context: Context) -> None:
+        self._config = context.cluster.config
+        self._wanted = context.api_version >= _FIRST_WITH_CONFIGS
+        self._known: dict[frozenset[tuple[str, str]], list[_Config]] = {}
+
+    def of(self, own: Mapping[str, str]) -> list[_Config]:
+        """Every config of a topic that has these of its own."""
+        if not self._wanted:
+            return []
+        key = frozenset(own.items())
+        if key not in self._known:
+            self._known[key] = _described(self._config, own)
+        return self._known[key]
 
 
 def _described(config: Configuration, own: Mapping[str, str]) -> list[_Config]:
