@@ -6,11 +6,11 @@ so a broker may set the base offset and the leader epoch of a batch it was sent 
 
 import struct
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import NamedTuple
 
-from pykbroker.protocol.compression import CompressionType, compress, decompress
+from pykbroker.protocol.compression import CompressionType, TooLarge, compress, decompress
 from pykbroker.protocol.crc32c import crc32c
 from pykbroker.protocol.errors import ErrorCode, KafkaError
 from pykbroker.protocol.wire import Buffer, Malformed, varlong
@@ -29,6 +29,7 @@ _HEADER = struct.Struct(">qiibIhiqqqhii")
 _CRC = struct.Struct(">I")
 _BASE_OFFSET = struct.Struct(">q")
 _LEADER_EPOCH = struct.Struct(">i")
+_CONTROL_KEY = struct.Struct(">hh")
 _COMPRESSION_MASK = 0x07
 _COMPRESSION_TYPES = tuple(CompressionType)
 _LOG_APPEND_TIME = 0x08
@@ -209,13 +210,16 @@ class RecordBatch:
 
     def records(self, limit: int = DECOMPRESSED_LIMIT) -> Iterator[Record]:
         """Its records, in order. Raises CorruptBatch where they are not what the header says."""
-        payload = bytes(self.payload(limit))
+        try:
+            payload = bytes(self.payload(limit))
+        except (Malformed, TooLarge) as error:
+            raise CorruptBatch(f"the batch at offset {self.base_offset} cannot be decompressed: {error}") from error
         position = 0
-        append_time = self.max_timestamp if self.timestamp_type is TimestampType.LOG_APPEND_TIME else None
+        append_time = self.max_timestamp if self.attributes & _LOG_APPEND_TIME else None
         for _ in range(self.record_count):
             try:
                 record, position = _read_record(payload, position, self.base_offset, self.base_timestamp, append_time)
-            except (IndexError, Malformed, UnicodeDecodeError) as error:
+            except (IndexError, Malformed) as error:
                 raise CorruptBatch(f"a record in the batch at offset {self.base_offset} is damaged: {error}") from error
             yield record
         if position != len(payload):
@@ -340,9 +344,22 @@ def assemble(
     return bytes(batch)
 
 
+def control_batch(kind: ControlRecordType, value: bytes, timestamp: int, properties: BatchProperties = DEFAULT_PROPERTIES) -> bytes:
+    """A batch that holds one marker; who wrote it, and whether in a transaction, is in the properties."""
+    return build_batch([NewRecord(value, control_record_key(kind), timestamp=timestamp)], replace(properties, is_control=True))
+
+
 def control_record_key(kind: ControlRecordType) -> bytes:
     """The key of a control record: version 0, and what it says."""
-    return struct.pack(">hh", 0, kind)
+    return _CONTROL_KEY.pack(0, kind)
+
+
+def control_record_type(record: Record) -> int:
+    """What a control record says: a ControlRecordType, or a number that a later Kafka knows."""
+    if record.key is None or len(record.key) < _CONTROL_KEY.size:
+        raise CorruptBatch(f"the control record at offset {record.offset} does not say what it is")
+    kind: int = _CONTROL_KEY.unpack_from(record.key)[1]
+    return kind
 
 
 def record_varint(buffer: Buffer, position: int) -> tuple[int, int]:
@@ -393,7 +410,7 @@ def _record_bytes(record: NewRecord, offset_delta: int, timestamp_delta: int) ->
             parts += (varlong(len(data)), data)
     parts.append(varlong(len(record.headers)))
     for name, value in record.headers:
-        encoded = name.encode()
+        encoded = name.encode(errors="surrogateescape")
         parts += (varlong(len(encoded)), encoded)
         if value is None:
             parts.append(b"\x01")
@@ -404,38 +421,61 @@ def _record_bytes(record: NewRecord, offset_delta: int, timestamp_delta: int) ->
 
 
 def _read_record(payload: bytes, position: int, base_offset: int, base_timestamp: int, append_time: int | None) -> tuple[Record, int]:
+    """The record at `position`, and the position behind it. Lengths of one or two bytes, as most are, are read without a call."""
     length, position = record_varint(payload, position)
     end = position + length
     if length < 0 or end > len(payload):
         raise Malformed(f"a record claims {length} bytes")
     timestamp_delta, position = record_varlong(payload, position + 1)
     offset_delta, position = record_varint(payload, position)
-    key, position = _read_data(payload, position, end)
-    value, position = _read_data(payload, position, end)
-    count, position = record_varint(payload, position)
-    if not 0 <= count <= end - position:
-        raise Malformed(f"a record claims {count} headers")
+    key = value = None
+    size = payload[position]
+    if size > 127:
+        size, position = record_varint(payload, position)
+        size *= 2
+    else:
+        position += 1
+    if size >= 0 and not size & 1:
+        key = payload[position : position + (size >> 1)]
+        position += size >> 1
+    size = payload[position]
+    if size > 127:
+        size, position = record_varint(payload, position)
+        size *= 2
+    else:
+        position += 1
+    if size >= 0 and not size & 1:
+        value = payload[position : position + (size >> 1)]
+        position += size >> 1
     headers: Sequence[Header] = ()
-    if count:
-        headers = []
-        for _ in range(count):
-            name, position = _read_data(payload, position, end)
-            if name is None:
-                raise Malformed("a header has no name")
-            content, position = _read_data(payload, position, end)
-            headers.append((name.decode(), content))
+    if payload[position]:
+        headers, position = _read_headers(payload, position, end)
+    else:
+        position += 1
     if position != end:
-        raise Malformed(f"a record of {length} bytes ends {end - position} bytes early")
+        raise Malformed(f"the fields of a record of {length} bytes end {end - position} bytes before it does")
     timestamp = base_timestamp + timestamp_delta if append_time is None else append_time
     return Record(base_offset + offset_delta, timestamp, key, value, headers), position
 
 
-def _read_data(payload: bytes, position: int, end: int) -> tuple[bytes | None, int]:
+def _read_headers(payload: bytes, position: int, end: int) -> tuple[Sequence[Header], int]:
+    """Names that are not UTF-8 come through as they are, by way of lone surrogates."""
+    count, position = record_varint(payload, position)
+    if not 0 <= count <= end - position:
+        raise Malformed(f"a record claims {count} headers")
+    headers: list[Header] = []
+    for _ in range(count):
+        name, position = _read_data(payload, position)
+        if name is None:
+            raise Malformed("a header has no name")
+        content, position = _read_data(payload, position)
+        headers.append((name.decode(errors="surrogateescape"), content))
+    return tuple(headers), position
+
+
+def _read_data(payload: bytes, position: int) -> tuple[bytes | None, int]:
+    """What is too short for its length makes the record end beyond its end, which is checked there."""
     length, position = record_varint(payload, position)
     if length < 0:
-        if length < -1:
-            raise Malformed(f"a length of {length}")
         return None, position
-    if length > end - position:
-        raise Malformed(f"{length} bytes are claimed, {end - position} are there")
     return payload[position : position + length], position + length

@@ -37,7 +37,6 @@ class BadLength(BadRecord):
 class Walked(NamedTuple):
     """What a walk found out about the records on its way. Timestamps are deltas, as the records have them."""
 
-    first_timestamp: int
     largest_timestamp: int
     smallest_timestamp: int
     all_have_keys: bool
@@ -71,28 +70,29 @@ def walk(windows: Iterable[Buffer], count: int) -> Walked:
         raise BadRecord(f"only {walker.number} whole records are there, not {count}")
     if rest or gathered:
         raise BadRecord(f"there are bytes left behind all {count} records")
-    return Walked(walker.first, walker.largest, walker.smallest, walker.all_have_keys, walker.offsets_count_up)
+    return Walked(walker.largest, walker.smallest, walker.all_have_keys, walker.offsets_count_up)
 
 
 class _Walker:
     """How far a walk has come, and what it has found on the way."""
 
-    __slots__ = ("all_have_keys", "count", "first", "largest", "number", "offsets_count_up", "smallest", "start")
+    __slots__ = ("all_have_keys", "count", "largest", "number", "offsets_count_up", "smallest", "start")
 
     def __init__(self, count: int) -> None:
         self.count = count
         self.number = 0
-        self.first = self.largest = self.smallest = 0
+        self.largest = -(2**63)
+        self.smallest = 2**63 - 1
         self.all_have_keys = self.offsets_count_up = True
         self.start = 0
         """Of the last record, in the window at hand."""
 
     def through(self, window: Buffer) -> int:
         """Walk all records that are whole in this window; the position behind them."""
+        if self.count < _FEWEST_ROWS:
+            return self.by_hand(window, 0, self.count)
         position = 0
-        if self.number == 0:
-            position = self._first_record(window)
-        pause = 1 if self.count >= _FEWEST_ROWS else self.count
+        pause = 1
         while self.number < self.count:
             until = min(self.number + pause, self.count)
             position = self.by_hand(window, position, until)
@@ -103,15 +103,6 @@ class _Walker:
             self.number += rows
             pause = 1 if rows else min(pause * 2, _LONGEST_PAUSE)
         return position
-
-    def _first_record(self, window: Buffer) -> int:
-        """The timestamps are measured from the first record's."""
-        try:
-            at = record_varint(window, 0)[1] + 1
-            self.first = self.largest = self.smallest = record_varlong(window, at)[0]
-        except (IndexError, Malformed):
-            pass  # the walk by hand says what is wrong, if anything is
-        return 0
 
     def by_hand(self, window: Buffer, position: int, until: int) -> int:
         """Walk records one by one, until so many are done in all or the next is not whole; the position behind the last.
@@ -147,9 +138,9 @@ class _Walker:
                         delta = (delta - 128 | second << 7) >> 1 ^ -(delta & 1)
                     else:
                         delta, position = record_varlong(window, position - 1)
-                    if delta > largest:
+                    if delta > largest:  # noqa: PLR1730 - max() would double the cost of the walk
                         largest = delta
-                    elif delta < smallest:
+                    if delta < smallest:  # noqa: PLR1730
                         smallest = delta
                 offset = window[position]
                 position += 1

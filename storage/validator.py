@@ -50,6 +50,7 @@ MOST_RECORD_ERRORS = 10_000
 """So many refused records are named, and no more: an answer shall not be many times as large as what was sent."""
 
 _LOG_APPEND_TIME = 0x08
+_CONTROL = 0x20
 _KEPT_ATTRIBUTES = 0x18
 """Of a batch that is packed anew: timestamp type, transactional."""
 
@@ -113,7 +114,7 @@ def one_batch(records: Buffer | None, produce_version: int) -> memoryview:
         raise RecordsRefused(ErrorCode.INVALID_RECORD, in_shape=False)
     if size < HEADER_SIZE:
         raise RecordsRefused(ErrorCode.CORRUPT_MESSAGE, in_shape=False)
-    return view[:size]
+    return view if size == len(view) else view[:size]
 
 
 def _is_another_behind(rest: memoryview) -> bool:
@@ -155,19 +156,17 @@ def validate(batch: memoryview, settings: ValidationSettings, now_ms: int) -> Re
     if crc32c(batch[ATTRIBUTES_OFFSET:]) != header.crc:
         raise RecordsRefused(ErrorCode.CORRUPT_MESSAGE, in_shape=False)
     _check_header(header)
-    compression = header.compression
-    target = compression if settings.compression is None else settings.compression
-    walked = _walked(header, _windows(header, compression, settings))
-    timestamps = _timestamps(header, walked)
-    if not _is_taken(header, walked, timestamps, settings, now_ms):
+    walked = _walked(header, settings)
+    smallest, largest = _timestamps(header, walked)
+    if not _is_surely_taken(header, walked, smallest, largest, settings, now_ms):
         _refuse_records(header, settings, now_ms)
-    if compression is not target:
-        _check_can_be_packed(header, timestamps)
-        header = _recompressed(header, walked, target, settings)
+    if settings.compression is not None and settings.compression != header.attributes & 7:
+        _check_can_be_packed(header, smallest)
+        header = _recompressed(header, walked, settings.compression, settings)
         check_size(header.size_in_bytes, settings)
-    elif compression is not CompressionType.NONE and not walked.offsets_count_up:
+    elif header.attributes & 7 and not walked.offsets_count_up:
         raise RecordsRefused(ErrorCode.UNKNOWN_SERVER_ERROR)
-    return _corrected(header, settings, now_ms if settings.timestamp_type else max(timestamps.largest, NO_TIMESTAMP))
+    return _corrected(header, settings, now_ms if settings.timestamp_type else max(largest, NO_TIMESTAMP))
 
 
 def check_size(size: int, settings: ValidationSettings) -> None:
@@ -182,20 +181,34 @@ def _check_header(header: RecordBatch) -> None:
         raise RecordsRefused(ErrorCode.UNKNOWN_SERVER_ERROR)
     if header.record_count <= 0 or header.last_offset_delta + 1 != header.record_count:
         raise RecordsRefused(ErrorCode.INVALID_RECORD)
-    if header.is_control:
+    if header.attributes & _CONTROL:
         raise RecordsRefused(ErrorCode.INVALID_RECORD)
     if header.producer_id >= 0 and header.base_sequence < 0:
         raise RecordsRefused(ErrorCode.INVALID_RECORD)
 
 
-def _windows(header: RecordBatch, compression: CompressionType, settings: ValidationSettings) -> Iterable[Buffer]:
+def _walked(header: RecordBatch, settings: ValidationSettings) -> Walked:
+    """Every record walked (P-08, P-31). What is no such compression at all is the client's bug, and answered as Kafka does (P-30)."""
+    try:
+        return walk(_windows(header, settings), header.record_count)
+    except BadLength:
+        raise RecordsRefused(ErrorCode.INVALID_RECORD if header.attributes & 7 else ErrorCode.UNKNOWN_SERVER_ERROR) from None
+    except BadRecord:
+        raise RecordsRefused(ErrorCode.INVALID_RECORD) from None
+    except TooLarge as error:
+        raise RecordsRefused(ErrorCode.MESSAGE_TOO_LARGE, str(error), in_shape=False) from None
+    except Malformed:
+        raise RecordsRefused(ErrorCode.UNKNOWN_SERVER_ERROR) from None
+
+
+def _windows(header: RecordBatch, settings: ValidationSettings) -> Iterable[Buffer]:
     """The records in windows, decompressed within bounds.
 
     Single bytes and columns of a copy are read faster than those of a memoryview, so small records are copied, large ones walked where they lie.
     """
     data = memoryview(header.buffer)[HEADER_SIZE:]
-    if compression is not CompressionType.NONE:
-        return decompressed_chunks(compression, data, _decompressed_limit(settings))
+    if header.attributes & 7:
+        return decompressed_chunks(header.compression, data, _decompressed_limit(settings))
     if len(data) > LARGE_RECORD_SIZE * header.record_count:
         return (data,)
     if len(data) <= COPY_SIZE:
@@ -207,49 +220,28 @@ def _decompressed_limit(settings: ValidationSettings) -> int:
     return max(SMALLEST_DECOMPRESSED_LIMIT, 10 * settings.max_message_bytes)
 
 
-def _walked(header: RecordBatch, windows: Iterable[Buffer]) -> Walked:
-    """Every record walked (P-08, P-31). What is no such compression at all is the client's bug, and answered as Kafka does (P-30)."""
-    try:
-        return walk(windows, header.record_count)
-    except BadLength:
-        raise RecordsRefused(ErrorCode.INVALID_RECORD if header.attributes & 7 else ErrorCode.UNKNOWN_SERVER_ERROR) from None
-    except BadRecord:
-        raise RecordsRefused(ErrorCode.INVALID_RECORD) from None
-    except TooLarge as error:
-        raise RecordsRefused(ErrorCode.MESSAGE_TOO_LARGE, str(error), in_shape=False) from None
-    except Malformed:
-        raise RecordsRefused(ErrorCode.UNKNOWN_SERVER_ERROR) from None
-
-
-class _Timestamps(NamedTuple):
-    smallest: int
-    largest: int
-
-
-def _timestamps(header: RecordBatch, walked: Walked) -> _Timestamps:
-    """The records' own; in a batch that claims append time all have the largest of the header. As in Kafka they wrap round beyond 64 bits."""
-    if header.timestamp_type is TimestampType.LOG_APPEND_TIME:
-        return _Timestamps(header.max_timestamp, header.max_timestamp)
+def _timestamps(header: RecordBatch, walked: Walked) -> tuple[int, int]:
+    """The smallest and the largest. In a batch that claims append time all have the one in the header. As in Kafka they wrap round at 64 bits."""
+    if header.attributes & _LOG_APPEND_TIME:
+        return header.max_timestamp, header.max_timestamp
     smallest, largest = header.base_timestamp + walked.smallest_timestamp, header.base_timestamp + walked.largest_timestamp
     if smallest >= -(2**63) and largest < 2**63:
-        return _Timestamps(smallest, largest)
+        return smallest, largest
     every = [_wrapped(header.base_timestamp + record.timestamp_delta) for record in _each_record(header)]
-    return _Timestamps(min(every), max(every))
+    return min(every), max(every)
 
 
 def _wrapped(timestamp: int) -> int:
     return (timestamp + 2**63) % 2**64 - 2**63
 
 
-def _is_taken(header: RecordBatch, walked: Walked, timestamps: _Timestamps, settings: ValidationSettings, now_ms: int) -> bool:
-    """Whether surely no single record is to be refused: what the usual batch costs."""
+def _is_surely_taken(header: RecordBatch, walked: Walked, smallest: int, largest: int, settings: ValidationSettings, now_ms: int) -> bool:
+    """Whether no single record can be refused: all that the usual batch costs."""
     if settings.is_compacted and not walked.all_have_keys:
         return False
-    if settings.timestamp_type is TimestampType.LOG_APPEND_TIME:
-        return header.timestamp_type is TimestampType.CREATE_TIME
-    return timestamps.largest - now_ms <= settings.timestamp_after_max_ms and now_ms - timestamps.smallest <= min(
-        settings.timestamp_before_max_ms, UNLIMITED_MS
-    )
+    if settings.timestamp_type:
+        return not header.attributes & _LOG_APPEND_TIME
+    return largest - now_ms <= settings.timestamp_after_max_ms and now_ms - smallest <= min(settings.timestamp_before_max_ms, UNLIMITED_MS)
 
 
 def _refuse_records(header: RecordBatch, settings: ValidationSettings, now_ms: int) -> None:
@@ -296,10 +288,10 @@ def _each_record(header: RecordBatch) -> Iterator[RecordFields]:
     return each_record(bytes(header.payload()), header.record_count)
 
 
-def _check_can_be_packed(header: RecordBatch, timestamps: _Timestamps) -> None:
+def _check_can_be_packed(header: RecordBatch, smallest_timestamp: int) -> None:
     """What Kafka's own builder of batches refuses, without a code of its own for it."""
     lacks_producer_fields = header.producer_epoch == NO_PRODUCER_EPOCH or header.base_sequence < 0
-    if timestamps.smallest < NO_TIMESTAMP or (header.producer_id != NO_PRODUCER_ID and lacks_producer_fields):
+    if smallest_timestamp < NO_TIMESTAMP or (header.producer_id != NO_PRODUCER_ID and lacks_producer_fields):
         raise RecordsRefused(ErrorCode.UNKNOWN_SERVER_ERROR)
 
 
@@ -308,8 +300,9 @@ def _recompressed(header: RecordBatch, walked: Walked, target: CompressionType, 
     payload = header.payload(_decompressed_limit(settings))
     base_timestamp = header.base_timestamp
     stamped = header.timestamp_type is TimestampType.LOG_APPEND_TIME
-    if stamped or walked.first_timestamp != 0 or not walked.offsets_count_up:
-        base_timestamp = header.max_timestamp if stamped else _wrapped(base_timestamp + walked.first_timestamp)
+    first_delta = next(each_record(payload, 1)).timestamp_delta
+    if stamped or first_delta or not walked.offsets_count_up:
+        base_timestamp = header.max_timestamp if stamped else _wrapped(base_timestamp + first_delta)
         payload = _packed_anew(header, payload, base_timestamp)
     packed = compress(target, payload, settings.compression_level)
     batch = bytearray(bytes(header.buffer[:HEADER_SIZE]) + packed)
@@ -338,7 +331,7 @@ def _corrected(header: RecordBatch, settings: ValidationSettings, largest_timest
     if batch.readonly:
         batch = memoryview(bytearray(batch))
         header = RecordBatch(batch)
-    if header.max_timestamp == largest_timestamp and header.timestamp_type is settings.timestamp_type:
+    if header.max_timestamp == largest_timestamp and header.timestamp_type == settings.timestamp_type:
         return header
     _INT16.pack_into(
         batch, ATTRIBUTES_OFFSET, header.attributes & _KNOWN_ATTRIBUTES & ~_LOG_APPEND_TIME | _LOG_APPEND_TIME * settings.timestamp_type
