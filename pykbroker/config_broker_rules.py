@@ -3,10 +3,10 @@
 The sentences are those that clients know from Kafka, its way of wrapping one exception into another included.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
-from pykbroker.config_definitions import ConfigType, ConfigValueError, Value
+from pykbroker.config_definitions import ConfigDefinition, ConfigType, ConfigValueError, Value
 from pykbroker.config_start import LISTENER_PREFIX, definition_of
 from pykbroker.protocol.errors import ErrorCode, KafkaError
 
@@ -16,21 +16,24 @@ if TYPE_CHECKING:
 
 def check_broker(configuration: "Configuration", node_id: int, configs: Mapping[str, str], *, on_all_brokers: bool) -> None:
     """The configs that one broker, or all of them, would have at run time. Raises KafkaError."""
-    _check_changeable(configs, on_all_brokers=on_all_brokers)
+    _check_changeable(configs)
     values = _typed(configs)
+    if on_all_brokers:
+        _check_for_all_brokers(configs)
+    _check_values(values)
+    _check_against_others(configuration, node_id, values)
     for name, value in values.items():
         if name in THREAD_COUNTS and isinstance(value, int):
             _check_thread_count(name, value, configuration.broker(name, node_id))
-    _check_values(values)
-    _check_against_others(configuration, node_id, values)
 
 
-def check_min_insync_replicas(before: Mapping[str, str], after: Mapping[str, str], *, on_all_brokers: bool) -> None:
+def check_min_insync_replicas(named: Collection[str], after: Mapping[str, str], *, on_all_brokers: bool) -> None:
     """While eligible leader replicas are in use, min.insync.replicas is one number for the whole cluster, always there (K-19)."""
-    name = "min.insync.replicas"
-    if not on_all_brokers and name in after:
+    if "min.insync.replicas" not in named:
+        return
+    if not on_all_brokers:
         raise KafkaError(ErrorCode.INVALID_CONFIG, "Broker-level min.insync.replicas cannot be altered while ELR is enabled.")
-    if on_all_brokers and name in before and name not in after:
+    if "min.insync.replicas" not in after:
         raise KafkaError(ErrorCode.INVALID_CONFIG, "Cluster-level min.insync.replicas cannot be removed while ELR is enabled.")
 
 
@@ -51,8 +54,8 @@ THREAD_COUNTS = frozenset(
 """What may grow to its double and shrink to its half at a time."""
 
 
-def _check_changeable(configs: Mapping[str, str], *, on_all_brokers: bool) -> None:
-    known = {name: definition for name in configs if (definition := definition_of(name)) is not None}
+def _check_changeable(configs: Mapping[str, str]) -> None:
+    known = _known(configs)
     fixed = [name for name, definition in known.items() if definition.update in {"read-only", "internal"} and not _for_listener(name)]
     if fixed:
         raise _refused(f"Cannot update these configs dynamically: {_listed(fixed)}")
@@ -60,11 +63,17 @@ def _check_changeable(configs: Mapping[str, str], *, on_all_brokers: bool) -> No
     if bare:
         sentence = "These security configs can be dynamically updated only per-listener using the listener prefix"
         raise _refused(f"{sentence}: {_listed(bare)}")
-    if on_all_brokers:
-        single = [name for name, definition in known.items() if definition.update == "broker" or _for_listener(name)]
-        if single:
-            sentence = "Cannot update these configs at default cluster level, broker id must be specified"
-            raise _refused(f"{sentence}: {_listed(single)}")
+
+
+def _check_for_all_brokers(configs: Mapping[str, str]) -> None:
+    single = [name for name, definition in _known(configs).items() if definition.update == "broker" or _for_listener(name)]
+    if single:
+        sentence = "Cannot update these configs at default cluster level, broker id must be specified"
+        raise _refused(f"{sentence}: {_listed(single)}")
+
+
+def _known(configs: Mapping[str, str]) -> dict[str, ConfigDefinition]:
+    return {name: definition for name in configs if (definition := definition_of(name)) is not None}
 
 
 def _typed(configs: Mapping[str, str]) -> dict[str, Value]:
@@ -117,22 +126,38 @@ def _check_values(values: Mapping[str, Value]) -> None:
             raise _refused(_wrapped(f"Validation of dynamic config update of Set(metric.reporters) failed with class {reporters}"))
         if base.name == "listeners" and isinstance(value, list):
             _check_listeners(value)
+        if base.name == "listener.security.protocol.map" and isinstance(value, str):
+            _check_protocols(value)
 
 
 def _check_connection_overrides(text: str) -> None:
-    for item in text.split(",") if text else ():
+    for item in filter(None, text.split(",")):
         host, _, count = item.rpartition(":")
         if not host or not count.strip().isdecimal():
             what = f"{item} is not HOST:NUMBER"
             raise _refused(f"Error parsing configuration property 'max.connections.per.ip.overrides': {what}")
 
 
+def _check_protocols(text: str) -> None:
+    for item in filter(None, text.split(",")):
+        name, colon, protocol = item.rpartition(":")
+        if not colon:
+            raise _refused(f"Error parsing configuration property 'listener.security.protocol.map': {item} is not NAME:PROTOCOL")
+        if protocol.strip().upper() not in SECURITY_PROTOCOLS:
+            raise _refused(f"Invalid security protocol `{protocol}` defined in listener.security.protocol.map for {name}")
+
+
+SECURITY_PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
+
+
 def _check_listeners(listeners: list[str]) -> None:
+    if not listeners:
+        raise _refused("Configuration 'listeners' must not be empty. Valid values include: any non-empty value")
     for listener in listeners:
         name, separator, address = listener.partition("://")
         port = address.rpartition(":")[2]
         if not name or not separator or not port.isdecimal():
-            wanted = f"Error creating broker listeners from '{','.join(listeners)}'"
+            wanted = f"Error creating broker listeners from '[{', '.join(listeners)}]'"
             raise _refused(f"{wanted}: Unable to parse {listener} to a broker endpoint")
 
 
@@ -156,7 +181,7 @@ def _check_against_others(configuration: "Configuration", node_id: int, values: 
             if name in values and (effective(name) - effective(bound)) * too_far > 0:
                 raise _refused(f"{name} must be {words} than or equal to {bound}")
     if values.keys() & {"log.cleaner.dedupe.buffer.size", "log.cleaner.threads"}:
-        bytes_per_thread = effective("log.cleaner.dedupe.buffer.size") // effective("log.cleaner.threads")
+        bytes_per_thread = effective("log.cleaner.dedupe.buffer.size") // max(1, effective("log.cleaner.threads"))
         if bytes_per_thread <= _LEAST_DEDUPE_BYTES_PER_THREAD:
             raise _refused("requirement failed: log.cleaner.dedupe.buffer.size must be at least 1MB per cleaner thread.")
     overrides = values.get("max.connections.per.ip.overrides", configuration.broker("max.connections.per.ip.overrides", node_id))

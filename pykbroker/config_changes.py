@@ -5,7 +5,7 @@ replaces everything that was set on the resource.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
@@ -102,7 +102,7 @@ def incremental_records(resource: Resource, changes: Sequence[Change]) -> list[C
             after.pop(change.name, None)
         else:
             after[change.name] = value
-    return _records(resource, key, before, after)
+    return _records(resource, key, after, {change.name for change in changes})
 
 
 def replacement_records(resource: Resource, configs: Sequence[tuple[str, str | None]]) -> list[ConfigRecord]:
@@ -111,7 +111,7 @@ def replacement_records(resource: Resource, configs: Sequence[tuple[str, str | N
     key = _checked_resource(resource)
     before = resource.cluster.config.overrides(*key)
     after = {name: value for name, value in configs if value is not None}
-    return _records(resource, key, before, after)
+    return _records(resource, key, after, {*before, *after})
 
 
 def check_names_and_values(configs: Iterable[tuple[str, str | None]]) -> None:
@@ -202,10 +202,11 @@ def _list_of(resource_type: ResourceType, current: str | None, change: Change) -
     return text.split(",") if text else []
 
 
-def _records(resource: Resource, key: tuple[ResourceType, str], before: Mapping[str, str], after: Mapping[str, str]) -> list[ConfigRecord]:
-    """The records from `before` to `after`, once `after` is found to be possible."""
+def _records(resource: Resource, key: tuple[ResourceType, str], after: Mapping[str, str], named: Collection[str]) -> list[ConfigRecord]:
+    """The records after which the resource has `after`, once that is found to be possible; `named` is what the request is about."""
     resource_type, name = key
     configuration = resource.cluster.config
+    before = configuration.overrides(*key)
     changed = {config: value for config, value in after.items() if before.get(config) != value}
     removed = [config for config in before if config not in after]
     _check_sizes(changed)
@@ -221,9 +222,9 @@ def _records(resource: Resource, key: tuple[ResourceType, str], before: Mapping[
     elif resource_type is ResourceType.CLIENT_METRICS:
         check_client_metrics(after)
     else:
-        if resource.cluster.metadata.features.get("eligible.leader.replicas.version", 0) >= 1:
-            check_min_insync_replicas(before, after, on_all_brokers=not name)
         check_broker(configuration, resource.node_id, after, on_all_brokers=not name)
+        if resource.cluster.metadata.features.get("eligible.leader.replicas.version", 0) >= 1:
+            check_min_insync_replicas(named, after, on_all_brokers=not name)
     return [
         ConfigRecord(resource_type=resource_type, resource_name=name, name=config, value=value)
         for config, value in [*changed.items(), *((config, None) for config in removed)]

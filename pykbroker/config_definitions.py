@@ -90,7 +90,7 @@ class ConfigDefinition:
 
     def parse(self, text: str) -> Value:
         """The typed value of `text`, which need not obey the rule; a list has each item once (K-12). Raises ConfigValueError."""
-        value = _PARSERS[self.type](self.name, text.strip())
+        value = _PARSERS[self.type](self.name, text if self.type is ConfigType.BOOLEAN else text.strip())
         if isinstance(value, list) and self.rule != _THROTTLED_REPLICAS_RULE:
             return list(dict.fromkeys(value))
         return value
@@ -98,7 +98,7 @@ class ConfigDefinition:
     def parse_checked(self, text: str) -> Value:
         """The typed value of `text`, which obeys the rule. Raises ConfigValueError."""
         value = self.parse(text)
-        if self.rule:
+        if self.rule or isinstance(value, list):
             _check_rule(self, value)
         return value
 
@@ -158,7 +158,7 @@ def _rows(table: str) -> list[list[str]]:
 
 
 def _parse_boolean(name: str, text: str) -> bool:
-    lower = text.lower()
+    lower = text.strip().lower()
     if lower not in {"true", "false"}:
         raise ConfigValueError(name, text, "Expected value to be either true or false")
     return lower == "true"
@@ -226,10 +226,8 @@ def _check_rule(definition: ConfigDefinition, value: Value) -> None:
     if isinstance(value, int | float):
         reason = _number_against(rule, value)
     elif isinstance(value, list):
-        if "" in value and rule.startswith("each of "):
-            raise EmptyListItemError(name)
-        reason = _list_against(name, rule, value)
-        value = reason and _culprit(rule, value)
+        _check_list(name, rule, value)
+        return
     elif isinstance(value, str):
         reason = _string_against(name, rule, value)
     else:
@@ -255,24 +253,22 @@ def _number_against(rule: str, value: float) -> str:
     return f"Value must be no more than {bounds.split('..')[1]}"
 
 
-_THROTTLED_REPLICAS = re.compile(r"\*|([0-9]+:[0-9]+)(,[0-9]+:[0-9]+)*", re.ASCII)
+_THROTTLED_REPLICA = re.compile(r"([0-9]+:[0-9]+)?", re.ASCII)
 
 
-def _list_against(name: str, rule: str, value: list[str]) -> str:
+def _check_list(name: str, rule: str, value: list[str]) -> None:
     if rule == _THROTTLED_REPLICAS_RULE:
-        if not value or _THROTTLED_REPLICAS.fullmatch(",".join(value)):
-            return ""
-        form = "[partitionId]:[brokerId],[partitionId]:[brokerId],..."
-        return f"{name} must be the literal '*' or a list of replicas in the following format: {form}"
-    known = _words(rule)
-    return f"String must be one of: {', '.join(known)}" if any(item not in known for item in value) else ""
-
-
-def _culprit(rule: str, value: list[str]) -> str:
-    if rule == _THROTTLED_REPLICAS_RULE:
-        return f"[{', '.join(value)}]"
-    known = _words(rule)
-    return next(item for item in value if item not in known)
+        if value[:1] != ["*"] and not all(_THROTTLED_REPLICA.fullmatch(item) for item in value):
+            form = "[partitionId]:[brokerId],[partitionId]:[brokerId],..."
+            reason = f"{name} must be the literal '*' or a list of replicas in the following format: {form}"
+            raise ConfigValueError(name, f"[{', '.join(value)}]", reason)
+        return
+    known = _words(rule) if rule else None
+    for item in value:
+        if not item:
+            raise EmptyListItemError(name)
+        if known is not None and item not in known:
+            raise ConfigValueError(name, item, f"String must be one of: {', '.join(known)}")
 
 
 _DURATION = re.compile(r"P(?=.)([+-]?\d+D)?(T(?=.)([+-]?\d+H)?([+-]?\d+M)?([+-]?\d+(\.\d{0,9})?S)?)?", re.ASCII | re.IGNORECASE)

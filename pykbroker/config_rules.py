@@ -66,9 +66,6 @@ def check_client_metrics(configs: Mapping[str, str | None]) -> None:
         name, equals, expression = pattern.partition("=")
         if not equals or name.strip() not in _CLIENT_PROPERTIES or not _is_regular_expression(expression.strip()):
             raise KafkaError(ErrorCode.INVALID_CONFIG, f"Illegal client matching pattern: {pattern}")
-    metrics = values.get("metrics")
-    if isinstance(metrics, list) and "" in metrics:
-        raise KafkaError(ErrorCode.INVALID_CONFIG, "Configuration 'metrics' values must not be empty.")
 
 
 _GROUP_BOUNDS = {

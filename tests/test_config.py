@@ -50,7 +50,7 @@ def test_there_are_as_many_configs_as_kafka_lists() -> None:
 def test_as_many_broker_configs_are_read_only_per_broker_and_per_listener_as_in_kafka() -> None:
     listed = [definition.update for definition in definitions(ResourceType.BROKER).values() if not definition.internal]
 
-    assert (listed.count("read-only"), listed.count("broker"), listed.count("listener")) == (241, 26, 10)
+    assert (listed.count("read-only"), listed.count("broker"), listed.count("listener")) == (241, 27, 10)
 
 
 @pytest.mark.parametrize("kind", KINDS)

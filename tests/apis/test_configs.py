@@ -393,7 +393,7 @@ THREADS = "Invalid value org.apache.kafka.common.config.ConfigException: Dynamic
             ("listeners", SET, "x"),
             (42, "Cannot update these configs at default cluster level, broker id must be specified: [listeners]"),
         ),
-        ("1", ("listeners", SET, "x"), (42, "Error creating broker listeners from 'x': Unable to parse x to a broker endpoint")),
+        ("1", ("listeners", SET, "x"), (42, "Error creating broker listeners from '[x]': Unable to parse x to a broker endpoint")),
         ("1", ("ssl.keystore.password", SET, "x"), (42, "only per-listener using the listener prefix: [ssl.keystore.password]")),
         ("1", ("listener.name.external.ssl.keystore.password", SET, "x"), NONE),
         ("1", ("principal.builder.class", SET, "x"), (42, "Class x could not be found.")),
