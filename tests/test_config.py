@@ -73,7 +73,16 @@ def test_a_config_that_is_said_to_take_effect_is_read_somewhere() -> None:
     attributes = set(re.findall(r"\.([a-z][a-z0-9_]+)\b", text))
     topic_keys = {definition.broker_key: name for name, definition in definitions(ResourceType.TOPIC).items()}
     internal_topics = ("offsets.topic", "transaction.state.log", "share.coordinator.state.topic")
-    stand_ins = {"log.retention.minutes", "log.retention.hours", "log.roll.hours", "log.roll.jitter.hours", "broker.id", "process.roles"}
+    # read in config.py, in place of another config
+    stand_ins = {
+        "log.retention.minutes",
+        "log.retention.hours",
+        "log.roll.hours",
+        "log.roll.jitter.hours",
+        "broker.id",
+        "process.roles",
+        "log.flush.scheduler.interval.ms",
+    }
 
     def is_read(kind: ResourceType, name: str) -> bool:
         if kind is ResourceType.TOPIC:
@@ -87,6 +96,14 @@ def test_a_config_that_is_said_to_take_effect_is_read_somewhere() -> None:
     unread = [name for kind in KINDS for name, effect in effects(kind).items() if effect == "yes" and not is_read(kind, name)]
 
     assert " ".join(unread) == ""
+
+
+def test_configs_of_compaction_take_effect_when_there_is_compaction() -> None:
+    compacting = (Path(pykbroker.__file__).parent / "storage" / "cleaner.py").exists()
+    names = ("delete.retention.ms", "max.compaction.lag.ms", "min.cleanable.dirty.ratio", "min.compaction.lag.ms")
+
+    assert [effects(ResourceType.TOPIC)[name] == "yes" for name in names] == [compacting] * len(names)
+    assert (effects(ResourceType.BROKER)["log.cleaner.enable"] == "yes") == compacting
 
 
 def test_the_page_of_configs_is_fresh() -> None:
