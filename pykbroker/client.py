@@ -25,11 +25,13 @@ from pykbroker.protocol.messages import (
     Message,
     MetadataRequest,
     MetadataResponse,
+    OffsetCommitRequest,
+    OffsetFetchRequest,
     ProduceRequest,
     ProduceResponse,
 )
-from pykbroker.protocol.records import Header, NewRecord, batches, build_batch
-from pykbroker.protocol.wire import Buffer, Malformed
+from pykbroker.protocol.records import DEFAULT_PROPERTIES, BatchProperties, Header, NewRecord, batches, build_batch
+from pykbroker.protocol.wire import Buffer, Malformed, Unencodable
 
 M = TypeVar("M", bound=Message)
 T = TypeVar("T")
@@ -51,7 +53,12 @@ _WORTH_WAITING = {
     ErrorCode.REBALANCE_IN_PROGRESS,
 }
 _RETRY_PAUSE_SECONDS = 0.1
-_NEWEST_WITH_TOPIC_NAMES = {ProduceRequest: 12, FetchRequest: 12}
+_NEWEST_WITH_TOPIC_NAMES: Mapping[type[Message], int] = {
+    ProduceRequest: 12,
+    FetchRequest: 12,
+    OffsetCommitRequest: 9,
+    OffsetFetchRequest: 9,
+}
 """Later versions name topics by id alone; nothing that this client does needs them."""
 
 
@@ -145,7 +152,7 @@ class Node:
             answer = cast("ApiVersionsResponse", self._exchange(request, newest))
             if answer.error_code == ErrorCode.UNSUPPORTED_VERSION:
                 answer = cast("ApiVersionsResponse", self._exchange(request, 0))
-            _check(answer.error_code, "ApiVersions")
+            check(answer.error_code, "ApiVersions")
             self._versions = {key.api_key: range(key.min_version, key.max_version + 1) for key in answer.api_keys}
         return self._versions
 
@@ -159,7 +166,11 @@ class Node:
 
     def _exchange(self, request: Message, version: int) -> Message:
         self._correlation_id += 1
-        frame = self.channel.exchange(request_frame(request, version, self._correlation_id, self._client_id))
+        try:
+            frame_out = request_frame(request, version, self._correlation_id, self._client_id)
+        except Unencodable as error:
+            raise KafkaError(ErrorCode.UNSUPPORTED_VERSION, f"the broker is too old for this: {error}") from error
+        frame = self.channel.exchange(frame_out)
         response_class = API_BY_KEY[request.API_KEY].response
         if request.API_KEY == API_VERSIONS and int.from_bytes(frame[4:6], "big") == ErrorCode.UNSUPPORTED_VERSION:
             version = 0  # The one answer that does not come in the version that was asked in (W-03).
@@ -251,7 +262,7 @@ class Client:
 
         def look_up() -> list[int]:
             for found in self.metadata([topic]).topics:
-                _check(found.error_code, f"topic {topic}")
+                check(found.error_code, f"topic {topic}")
             return sorted(self._leaders[topic])
 
         return self.until_it_works(look_up)
@@ -277,7 +288,7 @@ class Client:
                 request.key = ""
             answer = cast("FindCoordinatorResponse", node.ask(request))
             found = answer.coordinators[0] if answer.coordinators else answer
-            _check(found.error_code, f"group {group}")
+            check(found.error_code, f"group {group}")
             self._brokers[found.node_id] = (found.host, found.port)
             return found.node_id
 
@@ -321,9 +332,9 @@ class Client:
 
     # Records.
 
-    def produce(self, topic: str, partition: int, records: Sequence[NewRecord]) -> int:
+    def produce(self, topic: str, partition: int, records: Sequence[NewRecord], properties: BatchProperties = DEFAULT_PROPERTIES) -> int:
         """Write records in one batch, and wait until they are as safe as the topic promises; the offset of the first."""
-        batch = build_batch(records)
+        batch = build_batch(records, properties)
 
         def send() -> int:
             data = ProduceRequest.PartitionProduceData(index=partition, records=batch)
@@ -332,7 +343,7 @@ class Client:
             )
             answer = self.ask(request, ProduceResponse, self.leader(topic, partition))
             written = answer.responses[0].partition_responses[0]
-            _check(written.error_code, written.error_message or f"partition {partition} of topic {topic}")
+            check(written.error_code, written.error_message or f"partition {partition} of topic {topic}")
             return written.base_offset
 
         return self.until_it_works(send)
@@ -349,7 +360,7 @@ class Client:
             wanted = ListOffsetsRequest.ListOffsetsPartition(partition_index=partition, timestamp=timestamp)
             request = ListOffsetsRequest(replica_id=-1, topics=[ListOffsetsRequest.ListOffsetsTopic(name=topic, partitions=[wanted])])
             answer = self.ask(request, ListOffsetsResponse, self.leader(topic, partition)).topics[0].partitions[0]
-            _check(answer.error_code, f"partition {partition} of topic {topic}")
+            check(answer.error_code, f"partition {partition} of topic {topic}")
             return answer.offset if answer.offset >= 0 else None
 
         return self.until_it_works(look_up)
@@ -374,9 +385,9 @@ class Client:
             max_wait_ms=max_wait_ms, min_bytes=1, max_bytes=16 << 20, topics=[FetchRequest.FetchTopic(topic=topic, partitions=wanted)]
         )
         answer = self.ask(request, FetchResponse, leader)
-        _check(answer.error_code, f"topic {topic}")
+        check(answer.error_code, f"topic {topic}")
         for data in (data for one in answer.responses for data in one.partitions):
-            _check(data.error_code, f"partition {data.partition_index} of topic {topic}")
+            check(data.error_code, f"partition {data.partition_index} of topic {topic}")
             from_offset = offsets[data.partition_index]
             for batch in batches(data.records or b""):
                 into.positions[data.partition_index] = max(from_offset, batch.next_offset)
@@ -432,6 +443,7 @@ def _host_and_port(address: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-def _check(error_code: int, what: str) -> None:
+def check(error_code: int, what: str) -> None:
+    """Raise KafkaError where an answer says that something failed; `what` is the broker's sentence, or else what was asked of it."""
     if error_code != ErrorCode.NONE:
         raise KafkaError(ErrorCode(error_code), what)

@@ -1,7 +1,6 @@
 """Which word on the command line is which command. A command's module is imported when it is asked for; no word at all means `serve`."""
 
 import os
-import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -36,9 +35,26 @@ def run(arguments: Sequence[str]) -> int:
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(COMMANDS)}."
         print(f"pykbroker: {command} is not a command; {hint}", file=sys.stderr)
         return 2
-    module = import_module(f"pykbroker.cli.{command}")
+    if command == "serve":  # Before anything else is imported: a broker should be there in a blink.
+        from pykbroker.cli import serve
+
+        return serve.run(words)
+    return _run_on_a_broker(command, words)
+
+
+def _run_on_a_broker(command: str, words: list[str]) -> int:
+    from pykbroker.cli.options import UsageError
+    from pykbroker.client import Unreachable
+    from pykbroker.protocol.errors import KafkaError
+
     try:
-        code: int = module.run(words)
+        code: int = import_module(f"pykbroker.cli.{command}").run(words)
+    except (UsageError, Unreachable) as error:
+        print(f"pykbroker: {error}", file=sys.stderr)
+        return 2 if isinstance(error, UsageError) else 1
+    except KafkaError as error:
+        print(f"pykbroker: {error.error_code.name}: {error.message}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
