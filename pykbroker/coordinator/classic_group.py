@@ -157,7 +157,7 @@ class ClassicGroup:
     # -- what is durable -----------------------------------------------------------------------------------------
 
     def replay(self, value: "GroupMetadataValue") -> None:
-        """Become what a record says. Members that are there already keep what a record does not hold: other protocols, parked requests."""
+        """Become what a record says. Members that are as it says keep what it does not hold: their other protocols, their parked requests."""
         recorded = {stored.member_id for stored in value.members}
         for member_id in [member_id for member_id in self.members if member_id not in recorded]:
             self.remove(member_id)
@@ -165,11 +165,15 @@ class ClassicGroup:
         self.protocol_type = value.protocol_type or None
         self.protocol_name = value.protocol
         for stored in value.members:
+            recorded_member = _member_from(stored, value.protocol)
             member = self.members.get(stored.member_id)
             if member is None:
-                self._add(_member_from(stored, value.protocol))
-            else:
-                member.assignment = stored.assignment
+                self._add(recorded_member)
+                continue
+            member.assignment = stored.assignment
+            unchanged = value.protocol is not None and member.metadata_for(value.protocol) == stored.subscription
+            protocols = member.protocols if unchanged else recorded_member.protocols
+            self.update(member, protocols, recorded_member.rebalance_timeout_ms, recorded_member.session_timeout_ms)
         self.leader_id = value.leader
         self.previous_state, self.state = self.state, GroupState.STABLE if self.members else GroupState.EMPTY
         self.state_since_ms = value.current_state_timestamp if value.current_state_timestamp >= 0 else None
@@ -352,7 +356,12 @@ class ClassicGroup:
 
     def cancel_timers(self) -> None:
         """The group is given up: nothing of it may happen any more."""
-        timers = [self.join_timer, self.sync_timer, *self.pending_members.values(), *(member.session_timer for member in self.members.values())]
+        timers = [
+            self.join_timer,
+            self.sync_timer,
+            *self.pending_members.values(),
+            *(member.session_timer for member in self.members.values()),
+        ]
         for timer in timers:
             if timer is not None:
                 timer.cancel()

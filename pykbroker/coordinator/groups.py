@@ -111,7 +111,9 @@ class GroupCoordinator:
         """How many shards there are: fixed when it is first asked for, since groups would move if the topic grew under them (G-35)."""
         if self._partition_count is None:
             topic = self._cluster.metadata.topic(CONSUMER_OFFSETS)
-            self._partition_count = len(topic.partitions) if topic is not None else self._cluster.config.integer("offsets.topic.num.partitions")
+            self._partition_count = (
+                len(topic.partitions) if topic is not None else self._cluster.config.integer("offsets.topic.num.partitions")
+            )
         return self._partition_count
 
     def start(self) -> None:

@@ -59,7 +59,12 @@ class Offsets:
     # -- committing ----------------------------------------------------------------------------------------------
 
     def commit(
-        self, operation: "Operation", context: "Context", group: ClassicGroup | None, request: OffsetCommitRequest, topics: list[TopicCommit]
+        self,
+        operation: "Operation",
+        context: "Context",
+        group: ClassicGroup | None,
+        request: OffsetCommitRequest,
+        topics: list[TopicCommit],
     ) -> list[list[ErrorCode]]:
         """Commit for every partition that may be; one error code for each, topic by topic. Raises KafkaError where none may be."""
         check_commit(group, request, context.api_version)
@@ -117,9 +122,7 @@ class Offsets:
 
     def tombstones_of_topic(self, topic: str) -> "list[CoordinatorRecord]":
         """The records that make the offsets of a deleted topic go with it (O-12)."""
-        return [
-            offset_tombstone(group_id, topic, index) for group_id, topics in self.by_group.items() for index in topics.get(topic, ())
-        ]
+        return [offset_tombstone(group_id, topic, index) for group_id, topics in self.by_group.items() for index in topics.get(topic, ())]
 
     def tombstones_of_lost_topics(self) -> "list[CoordinatorRecord]":
         """Likewise, for topics that were deleted, and perhaps made anew, while nobody coordinated these groups."""

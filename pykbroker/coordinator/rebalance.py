@@ -64,9 +64,7 @@ class Rebalancer:
 
     # -- JoinGroup -----------------------------------------------------------------------------------------------
 
-    def join(
-        self, operation: Operation, context: "Context", request: JoinGroupRequest
-    ) -> "JoinGroupResponse | Later[JoinGroupResponse]":
+    def join(self, operation: Operation, context: "Context", request: JoinGroupRequest) -> "JoinGroupResponse | Later[JoinGroupResponse]":
         """Take a member in, or let one join again; parked until the generation is complete."""
         group = self._groups.get(request.group_id)
         if group is None:

@@ -30,8 +30,9 @@ T = TypeVar("T")
 RELOAD_INTERVAL_MS = 1000
 """How long after a disk error the shard is loaded again, and again until the disk gives it back."""
 
-RECORDS_PER_LOADING_SLICE = 5000
-"""A log up to this size is loaded at once; a longer one in slices, between which other work has its turn (law 5)."""
+RECORDS_LOADED_AT_ONCE = 5000
+RECORDS_PER_LOADING_SLICE = 500
+"""A log up to the first size is loaded at once; a longer one goes on in slices, between which other work has its turn (law 5)."""
 
 _BATCH_OVERHEAD = 61 + 24
 """A batch's header, and the most that the fields around one key and value take."""
@@ -177,7 +178,7 @@ class CoordinatorRuntime(Generic[S]):
                 decoded = None
             if decoded is not None:
                 state.replay(decoded)
-            if count % RECORDS_PER_LOADING_SLICE == 0:
+            if count >= RECORDS_LOADED_AT_ONCE and count % RECORDS_PER_LOADING_SLICE == 0:
                 yield
         shard.state = state
         self.run(shard, state.loaded)

@@ -9,7 +9,6 @@ import pytest
 from pykbroker.clock import VirtualClock
 from pykbroker.cluster import Cluster
 from pykbroker.config import Configuration
-from pykbroker.context import Close
 from pykbroker.later import Later
 from pykbroker.protocol import messages
 from pykbroker.protocol.errors import ErrorCode
@@ -25,6 +24,7 @@ from pykbroker.protocol.messages import (
     SyncGroupRequest,
     SyncGroupResponse,
 )
+from pykbroker.protocol.records import NewRecord, Record, batches, build_batch
 from pykbroker.session import Session
 from pykbroker.storage.files import Files
 from pykbroker.storage.memory_files import MemoryFiles
@@ -57,11 +57,13 @@ class Reply:
 class GroupsKit:
     """One broker, its clock, and what clients do with groups."""
 
-    def __init__(self, *, files: Files | None = None, seed: int = 1, offload: Callable[..., "Later[None]"] | None = None, **settings: str) -> None:
+    def __init__(
+        self, *, files: Files | None = None, seed: int = 1, offload: Callable[..., "Later[None]"] | None = None, **settings: str
+    ) -> None:
         self.clock = VirtualClock()
         self.files = files or MemoryFiles(crashable=True)
         self.settings = {name.replace("_", "."): value for name, value in settings.items()}
-        self.random = Random(seed)  # noqa: S311 - reproducible on purpose
+        self.random = Random(seed)
         self.offload = offload or inline
         self.start()
 
@@ -119,6 +121,10 @@ class GroupsKit:
 
     def commit(self, group: str, offsets: dict[tuple[str, int], int], version: int = 9, **fields: object) -> Message:
         """OffsetCommit, by default from nobody in particular."""
+        return self.ask(self.commit_request(group, offsets, version, **fields), version)
+
+    def commit_request(self, group: str, offsets: dict[tuple[str, int], int], version: int = 9, **fields: object) -> OffsetCommitRequest:
+        """An OffsetCommit of (topic, partition) -> offset."""
         topics: dict[str, list[OffsetCommitRequest.OffsetCommitRequestPartition]] = {}
         for (name, index), offset in offsets.items():
             partition = OffsetCommitRequest.OffsetCommitRequestPartition(
@@ -126,15 +132,39 @@ class GroupsKit:
             )
             topics.setdefault(name, []).append(partition)
         asked = [
-            OffsetCommitRequest.OffsetCommitRequestTopic(name=name, topic_id=self.topic_id(name) if version >= 10 else bytes(16), partitions=ps)
+            OffsetCommitRequest.OffsetCommitRequestTopic(
+                name=name, topic_id=self.topic_id(name) if version >= 10 else bytes(16), partitions=ps
+            )
             for name, ps in topics.items()
         ]
-        return self.ask(OffsetCommitRequest(group_id=group, topics=asked, **fields), version)  # type: ignore[arg-type]
+        return OffsetCommitRequest(group_id=group, topics=asked, **fields)  # type: ignore[arg-type]
+
+    def fetch_request(self, group: str) -> OffsetFetchRequest:
+        """An OffsetFetch of everything, for v8 and v9."""
+        return OffsetFetchRequest(groups=[OffsetFetchRequest.OffsetFetchRequestGroup(group_id=group, topics=None)])
+
+    def list_request(self) -> messages.ListGroupsRequest:
+        """A ListGroups of all groups."""
+        return messages.ListGroupsRequest()
+
+    def delete_request(self, *groups: str) -> messages.DeleteGroupsRequest:
+        """A DeleteGroups."""
+        return messages.DeleteGroupsRequest(groups_names=list(groups))
+
+    def batch_of(self, *records: tuple[bytes, bytes | None]) -> bytes:
+        """A record batch of these keys and values."""
+        return build_batch([NewRecord(value, key) for key, value in records])
+
+    def records_of(self, group: str) -> list[Record]:
+        """The records in `__consumer_offsets` whose key names a group."""
+        partition = self.cluster.metadata.topic("__consumer_offsets").partitions[self.cluster.groups.partition_of(group)]  # type: ignore[union-attr]
+        name = len(group).to_bytes(2, "big") + group.encode()
+        found = [record for batch in batches(partition.log.read(0, 10**9).records) for record in batch.records()]
+        return [record for record in found if record.key is not None and record.key[2 : 2 + len(name)] == name]
 
     def committed(self, group: str) -> dict[tuple[str, int], int]:
         """Everything a group has committed."""
-        asked = OffsetFetchRequest.OffsetFetchRequestGroup(group_id=group, topics=None)
-        answered = self.ask(OffsetFetchRequest(groups=[asked]), 9).groups[0]
+        answered = self.ask(self.fetch_request(group), 9).groups[0]
         assert answered.error_code == ErrorCode.NONE, answered
         return {(topic.name, one.partition_index): one.committed_offset for topic in answered.topics for one in topic.partitions}
 
@@ -253,9 +283,7 @@ class GroupMember:
 
     def heartbeat(self, **fields: object) -> ErrorCode:
         """What a Heartbeat hears."""
-        request = HeartbeatRequest(
-            group_id=self.group, generation_id=self.generation, member_id=self.id, group_instance_id=self.instance
-        )
+        request = HeartbeatRequest(group_id=self.group, generation_id=self.generation, member_id=self.id, group_instance_id=self.instance)
         for name, value in fields.items():
             setattr(request, name, value)
         return ErrorCode(self.kit.ask(request, 4).error_code)

@@ -115,6 +115,7 @@ class TestCommitting:
         kit.commit("g", offsets)
         assert kit.committed("g") == offsets
         kit.restart()
+        kit.clock.advance(0)
         assert kit.committed("g") == offsets
 
 
@@ -127,7 +128,9 @@ class TestFetching:
         ]
         answer = kit.ask(OffsetFetchRequest(group_id="unknown", topics=asked), version)
         assert answer.error_code == ErrorCode.NONE
-        found = [(one.partition_index, one.committed_offset, one.metadata, one.error_code) for topic in answer.topics for one in topic.partitions]
+        found = [
+            (one.partition_index, one.committed_offset, one.metadata, one.error_code) for topic in answer.topics for one in topic.partitions
+        ]
         assert found == [(0, -1, "", 0), (9, -1, "", 0), (0, -1, "", 0)]
 
     @pytest.mark.parametrize("version", [8, 9])
@@ -135,9 +138,16 @@ class TestFetching:
         kit.commit("a", {("t", 0): 5})
         group = OffsetFetchRequest.OffsetFetchRequestGroup
         topics = [OffsetFetchRequest.OffsetFetchRequestTopics(name="t", partition_indexes=[0])]
-        asked = [group(group_id="a", topics=topics), group(group_id="", topics=topics), group(group_id="a", topics=None), group(group_id="a", topics=[])]
+        asked = [
+            group(group_id="a", topics=topics),
+            group(group_id="", topics=topics),
+            group(group_id="a", topics=None),
+            group(group_id="a", topics=[]),
+        ]
         answer = kit.ask(OffsetFetchRequest(groups=asked), version)
-        found = [(one.group_id, one.error_code, [p.committed_offset for topic in one.topics for p in topic.partitions]) for one in answer.groups]
+        found = [
+            (one.group_id, one.error_code, [p.committed_offset for topic in one.topics for p in topic.partitions]) for one in answer.groups
+        ]
         assert found == [("a", 0, [5]), ("", 0, [-1]), ("a", 0, [5]), ("a", 0, [])]
 
     def test_topics_by_id(self, kit):

@@ -171,7 +171,9 @@ class TestGenerations:
 
     def test_members_vote_for_the_first_protocol_that_all_speak(self, new_kit):
         kit = new_kit(group_initial_rebalance_delay_ms="10")
-        members = [kit.member("g", protocols=protocols) for protocols in (TWO_PROTOCOLS, TWO_PROTOCOLS[::-1], (*TWO_PROTOCOLS[::-1], ("x", b"")))]
+        members = [
+            kit.member("g", protocols=protocols) for protocols in (TWO_PROTOCOLS, TWO_PROTOCOLS[::-1], (*TWO_PROTOCOLS[::-1], ("x", b"")))
+        ]
         for member in members:
             member.join()
         kit.clock.advance(60)
@@ -444,7 +446,7 @@ class TestStaticMembers:
         assert (answer.generation_id, answer.leader, answer.members, answer.skip_assignment) == (leader.generation, leader.id, [], False)
 
     def test_the_old_id_is_fenced(self, kit):
-        leader, follower = self.static_group(kit)
+        _leader, follower = self.static_group(kit)
         old_id, follower.id = follower.id, ""
         follower.id = follower.send_join().member_id
         new_id, follower.id = follower.id, old_id
@@ -530,7 +532,7 @@ class TestRestart:
         assert members[1].joined().generation_id == 3
 
     def test_who_waits_while_the_broker_stops_is_told_to_look_for_the_coordinator(self, kit):
-        leader, follower = stable(kit, "a", "b")
+        leader, _follower = stable(kit, "a", "b")
         leader.join()
         kit.restart()
         assert leader.parked.response.error_code == ErrorCode.NOT_COORDINATOR
@@ -568,4 +570,4 @@ def test_a_thousand_members_share_in_one_rebalance(new_kit):
 
 def test_requests_name_what_their_version_has():
     """The kit speaks the newest versions; older ones are checked where they differ. This holds the ranges to Kafka's."""
-    assert (JoinGroupRequest.VERSIONS, SyncGroupRequest.VERSIONS, LeaveGroupRequest.VERSIONS) == (range(10), range(6), range(6))
+    assert (range(10), range(6), range(6)) == (JoinGroupRequest.VERSIONS, SyncGroupRequest.VERSIONS, LeaveGroupRequest.VERSIONS)
