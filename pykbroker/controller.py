@@ -13,6 +13,7 @@ from pykbroker import internal_topics
 from pykbroker.config_definitions import ResourceType
 from pykbroker.later import Later, when
 from pykbroker.metadata import NO_LEADER, Topic
+from pykbroker.metadata_snapshot import snapshot_records
 from pykbroker.protocol.errors import ErrorCode, KafkaError
 from pykbroker.protocol.messages import ConfigRecord, Message, PartitionRecord, ProducerIdsRecord, RemoveTopicRecord, TopicRecord
 from pykbroker.registration import new_cluster_records, registration_records
@@ -80,8 +81,9 @@ class Controller:
         broker.epoch = metadata.offset + 1 + len(records)
         records += registration_records(self.cluster, broker, broker.epoch)
         metadata.brokers[broker.node_id] = broker
-        self.cluster.append_metadata(records)
+        durable = self.cluster.append_metadata(records)
         metadata.keep_quiet()
+        when(durable, self._shorten_log)
 
     # -- topics --------------------------------------------------------------------------------------------------
 
@@ -211,7 +213,7 @@ class Controller:
                     leader=alive[0] if alive else NO_LEADER,
                     leader_epoch=0,
                     partition_epoch=0,
-                    directories=[registrations[node_id].log_directories[0] for node_id in its_replicas],
+                    directories=self.metadata.directories_of(its_replicas),
                 )
             )
         return records
@@ -334,4 +336,10 @@ class Controller:
     def _write(self, records: Sequence[Message]) -> Later[None] | None:
         durable = self.cluster.append_metadata(records)
         self.metadata.announce()
-        return durable
+        return when(durable, self._shorten_log)
+
+    def _shorten_log(self, _durable: None) -> None:
+        """A log that says much more than what is still true is replaced by a snapshot, so that every start is quick."""
+        needed = self.metadata.record_count
+        if self.cluster.metadata_log.is_worth_shortening(needed):
+            self.cluster.metadata_log.write_snapshot(snapshot_records(self.metadata, self.cluster.config))

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from pykbroker.cluster import Cluster
 
 NO_LEADER = -1
+_UNASSIGNED = bytes(16)
+"""The id of "no directory in particular"."""
 _LEADER_UNCHANGED = -2
 FENCED = 1
 UNFENCED = -1
@@ -58,16 +60,28 @@ class Topic:
 class Registration:
     """What the metadata log says about a broker, also while that one is away."""
 
-    __slots__ = ("epoch", "fenced", "incarnation_id", "log_directories", "node_id", "rack")
+    __slots__ = ("fenced", "log_directories", "record")
 
     def __init__(self, record: RegisterBrokerRecord) -> None:
-        self.node_id = record.broker_id
-        self.epoch = record.broker_epoch
-        self.incarnation_id = record.incarnation_id
-        self.rack = record.rack
+        self.record = record
         self.log_directories = record.log_dirs
         self.fenced = record.fenced
         """Away, or not ready yet: it leads nothing, and clients are not told of it."""
+
+    @property
+    def node_id(self) -> int:
+        """Whose it is."""
+        return self.record.broker_id
+
+    @property
+    def epoch(self) -> int:
+        """The offset at which it was registered: each start has another one."""
+        return self.record.broker_epoch
+
+    @property
+    def rack(self) -> str | None:
+        """Where it stands."""
+        return self.record.rack
 
 
 class Metadata:
@@ -135,6 +149,11 @@ class Metadata:
         """Of all topics together."""
         return self._partition_count
 
+    @property
+    def record_count(self) -> int:
+        """About how many records a log needs at least that says all this; configs are not counted."""
+        return self._partition_count + len(self.topics) + len(self.registrations) + len(self.features)
+
     def colliding_topic(self, name: str) -> str | None:
         """An existing topic whose name differs from `name` only in `.` and `_`."""
         colliding = self._collisions.get(collision_key(name))
@@ -152,6 +171,13 @@ class Metadata:
     def eligible_leaders(self, partition: Partition) -> tuple[list[int], list[int]]:
         """Replicas that may lead though they are not in sync, and those that were the last to (KIP-966); mostly none."""
         return self._eligible_leaders.get((partition.topic.topic_id, partition.index), _NOBODY)
+
+    def directories_of(self, replicas: list[int]) -> list[bytes]:
+        """The data directory of each replica, by its id."""
+        return [
+            self.registrations[node_id].log_directories[0] if self.registrations[node_id].log_directories else _UNASSIGNED
+            for node_id in replicas
+        ]
 
     # -- replaying -----------------------------------------------------------------------------------------------
 

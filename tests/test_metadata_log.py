@@ -1,5 +1,10 @@
 """`__cluster_metadata` is written as Kafka writes it: the same records, in the same frames, in the same order, one batch a decision."""
 
+import random
+
+import pytest
+
+from pykbroker import metadata_log
 from pykbroker.controller import NewTopic
 from pykbroker.protocol.messages import (
     ConfigRecord,
@@ -11,6 +16,8 @@ from pykbroker.protocol.messages import (
     TopicRecord,
 )
 from pykbroker.protocol.records import batches
+from pykbroker.storage.checkpoints import CheckpointDamaged
+from pykbroker.storage.memory_files import FaultyFiles, MemoryFiles
 
 LOG = "__cluster_metadata-0/00000000000000000000.log"
 
@@ -88,3 +95,99 @@ def test_topics_go_by_their_id(new_cluster):
     created, removed = (one for one in records_of(cluster) if isinstance(one, (TopicRecord, RemoveTopicRecord)))
 
     assert created.topic_id == removed.topic_id == topic.topic_id
+
+
+def churn(cluster, times):
+    """Topics come and go: the log grows, what it says does not."""
+    for number in range(times):
+        cluster.controller.create_topics([NewTopic(f"gone{number}", 3)])
+        cluster.controller.delete_topics([cluster.metadata.topics[f"gone{number}"]])
+
+
+def test_a_log_that_says_little_in_many_words_is_replaced_by_a_snapshot(new_cluster, monkeypatch):
+    monkeypatch.setattr(metadata_log, "_FEW_RECORDS", 100)
+    cluster = new_cluster()
+    cluster.controller.create_topics([NewTopic("stays.on", 4, 1, configs={"retention.ms": "5"})])
+    cluster.controller.allocate_producer_id()
+    churn(cluster, 50)
+    metadata = cluster.metadata
+    topic = metadata.topics["stays.on"]
+
+    names = cluster.files.list("__cluster_metadata-0")
+    assert len([name for name in names if name.endswith(".checkpoint")]) == 1
+    assert len([name for name in names if name.endswith(".log")]) == 1
+    assert len(records_of(cluster)) < 200
+    assert metadata.offset > 250
+
+    cluster.stop()
+    found = new_cluster(files=cluster.files)
+    assert list(found.metadata.topics) == ["stays.on"]
+    assert found.metadata.topics["stays.on"].topic_id == topic.topic_id
+    assert [partition.leader_epoch for partition in found.metadata.topics["stays.on"].partitions] == [1] * 4
+    assert found.metadata.features == metadata.features
+    assert found.metadata.next_producer_id == 1000
+    assert found.config.topic("stays.on").retention_ms == 5
+    assert found.config.overrides(4, "") == cluster.config.overrides(4, "")
+    assert found.metadata.offset > metadata.offset
+
+
+def test_crashes_while_snapshots_are_taken_lose_nothing(new_cluster, monkeypatch):
+    monkeypatch.setattr(metadata_log, "_FEW_RECORDS", 20)
+    for seed in range(40):
+        dice = random.Random(seed)
+        files = MemoryFiles(crashable=True)
+        cluster = new_cluster(files=files)
+        images = []
+
+        def before(operation, name, files=files, images=images, dice=dice):
+            if dice.random() < 0.1:
+                images.append((set(cluster.metadata.topics), files.crash(dice)))
+
+        cluster.files = FaultyFiles(files, before)
+        cluster.metadata_log._files = cluster.metadata_log.log.files = cluster.files
+        for number in range(12):
+            cluster.controller.create_topics([NewTopic(f"t{number}")])
+            if number % 2:
+                cluster.controller.delete_topics([cluster.metadata.topics[f"t{number}"]])
+
+        assert images, f"seed {seed}"
+        for known, image in images:
+            found = set(new_cluster(files=image).metadata.topics)
+            assert len(found ^ known) <= 1, f"seed {seed}: only the decision that was being made may be missing or there already"
+
+
+def test_a_disk_too_full_for_a_snapshot_changes_nothing(new_cluster, monkeypatch):
+    monkeypatch.setattr(metadata_log, "_FEW_RECORDS", 20)
+
+    def full(operation, name):
+        if operation == "replace" and name.endswith(".checkpoint"):
+            raise OSError(28, "no space left on device")
+
+    cluster = new_cluster(files=FaultyFiles(MemoryFiles(), full))
+    churn(cluster, 20)
+    assert not [name for name in cluster.files.list("__cluster_metadata-0") if name.endswith(".checkpoint")]
+    cluster.controller.create_topics([NewTopic("t")])
+
+    cluster.stop()
+    assert list(new_cluster(files=cluster.files).metadata.topics) == ["t"]
+
+
+@pytest.mark.parametrize("where", ["log", "snapshot", "end of the snapshot"])
+def test_a_start_fails_with_a_sentence_where_the_log_is_damaged(new_cluster, monkeypatch, where):
+    monkeypatch.setattr(metadata_log, "_FEW_RECORDS", 20)
+    cluster = new_cluster()
+    churn(cluster, 20)
+    cluster.stop()
+    names = cluster.files.list("__cluster_metadata-0")
+    suffix = ".log" if where == "log" else ".checkpoint"
+    name = f"__cluster_metadata-0/{next(one for one in names if one.endswith(suffix))}"
+    data = bytearray(cluster.files.read(name, 0, cluster.files.size(name)))
+    if where == "end of the snapshot":
+        del data[-10:]
+    else:
+        data[70] ^= 1
+    cluster.files.replace(name, bytes(data))
+
+    with pytest.raises(CheckpointDamaged, match="is damaged") as damaged:
+        new_cluster(files=cluster.files)
+    assert name in str(damaged.value)
