@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from pykbroker.config_definitions import ConfigValueError, ResourceType, Value, definitions
 from pykbroker.config_start import ConfigError, check_static
@@ -50,8 +50,7 @@ _REQUIRED_BY_KAFKA = {"node.id": "1", "process.roles": "broker,controller", "con
 """What Kafka does not start without, and we fill in."""
 
 
-@dataclass(slots=True, frozen=True)
-class TopicConfig:
+class TopicConfig(NamedTuple):
     """Every config of a topic, typed. `segment_bytes` is already `internal.segment.bytes` where that is set."""
 
     cleanup_policy: frozenset[str]
@@ -89,8 +88,7 @@ class TopicConfig:
     unclean_leader_election_enable: bool
 
 
-@dataclass(slots=True, frozen=True)
-class GroupConfig:
+class GroupConfig(NamedTuple):
     """Every config of a group, typed."""
 
     consumer_assignment_interval_ms: int

@@ -9,7 +9,6 @@ broker's config that gives the default. `\N` is null. The sentences of ConfigVal
 
 import re
 from collections.abc import Callable, Mapping
-from decimal import Decimal
 from enum import IntEnum
 from functools import cache
 from pkgutil import get_data
@@ -168,12 +167,12 @@ def _parse_string(_name: str, text: str) -> str:
     return text
 
 
-_INTEGER = re.compile(r"[+-]?[0-9]+", re.ASCII)
-_DOUBLE = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?[fFdD]?|[+-]?Infinity|NaN", re.ASCII)
+_INTEGER = r"[+-]?[0-9]+"
+_DOUBLE = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?[fFdD]?|[+-]?Infinity|NaN"
 
 
 def _parse_integer(name: str, text: str, type_name: str, bits: int) -> int:
-    if _INTEGER.fullmatch(text) and len(text) <= _MAX_DIGITS:
+    if re.fullmatch(_INTEGER, text) and len(text) <= _MAX_DIGITS:
         value = int(text)
         if -(1 << (bits - 1)) <= value < 1 << (bits - 1):
             return value
@@ -197,7 +196,7 @@ def _parse_long(name: str, text: str) -> int:
 
 
 def _parse_double(name: str, text: str) -> float:
-    if _DOUBLE.fullmatch(text) and len(text) <= _MAX_DIGITS:
+    if re.fullmatch(_DOUBLE, text) and len(text) <= _MAX_DIGITS:
         return float(text.rstrip("fFdD")) if "Inf" not in text else float(text)
     raise ConfigValueError(name, text, "Not a number of type DOUBLE")
 
@@ -253,12 +252,12 @@ def _number_against(rule: str, value: float) -> str:
     return f"Value must be no more than {bounds.split('..')[1]}"
 
 
-_THROTTLED_REPLICA = re.compile(r"([0-9]+:[0-9]+)?", re.ASCII)
+_THROTTLED_REPLICA = r"([0-9]+:[0-9]+)?"
 
 
 def _check_list(name: str, rule: str, value: list[str]) -> None:
     if rule == _THROTTLED_REPLICAS_RULE:
-        if value[:1] != ["*"] and not all(_THROTTLED_REPLICA.fullmatch(item) for item in value):
+        if value[:1] != ["*"] and not all(re.fullmatch(_THROTTLED_REPLICA, item) for item in value):
             form = "[partitionId]:[brokerId],[partitionId]:[brokerId],..."
             reason = f"{name} must be the literal '*' or a list of replicas in the following format: {form}"
             raise ConfigValueError(name, f"[{', '.join(value)}]", reason)
@@ -271,7 +270,7 @@ def _check_list(name: str, rule: str, value: list[str]) -> None:
             raise ConfigValueError(name, item, f"String must be one of: {', '.join(known)}")
 
 
-_DURATION = re.compile(r"P(?=.)([+-]?\d+D)?(T(?=.)([+-]?\d+H)?([+-]?\d+M)?([+-]?\d+(\.\d{0,9})?S)?)?", re.ASCII | re.IGNORECASE)
+_DURATION = r"P(?=.)([+-]?[0-9]+D)?(T(?=.)([+-]?[0-9]+H)?([+-]?[0-9]+M)?([+-]?[0-9]+(\.[0-9]{0,9})?S)?)?"
 
 
 def _string_against(name: str, rule: str, value: str) -> str:
@@ -280,7 +279,11 @@ def _string_against(name: str, rule: str, value: str) -> str:
     if rule == "offset reset":
         if value in {"latest", "earliest"}:
             return ""
-        if value.startswith("by_duration:") and _DURATION.fullmatch(value.removeprefix("by_duration:")) and "-" not in value:
+        if (
+            value.startswith("by_duration:")
+            and re.fullmatch(_DURATION, value.removeprefix("by_duration:"), re.IGNORECASE)
+            and "-" not in value
+        ):
             return ""
         forms = "The value must be either 'earliest', 'latest' or of the format 'by_duration:<PnDTnHnMn.nS>'."
         return f"Invalid value `{value}` for configuration {name}. {forms}"
@@ -300,6 +303,8 @@ def _double_text(value: float) -> str:
         return {"inf": "Infinity", "-inf": "-Infinity"}.get(str(value), "NaN")
     if value == 0 or 1e-3 <= abs(value) < 1e7:
         return repr(value)
+    from decimal import Decimal
+
     sign, digits, exponent = Decimal(repr(value)).normalize().as_tuple()
     fraction = "".join(map(str, digits[1:])) or "0"
     return f"{'-' if sign else ''}{digits[0]}.{fraction}E{int(exponent) + len(digits) - 1}"

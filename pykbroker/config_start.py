@@ -193,17 +193,17 @@ def _range(rule: str) -> str:
     return ""
 
 
-_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([kmgt])i?b?", re.IGNORECASE | re.ASCII)
-_TIME = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|sec|m|min|h|d)", re.IGNORECASE | re.ASCII)
+_SIZE = r"([0-9]+(?:\.[0-9]+)?)\s*([kmgt])i?b?"
+_TIME = r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|sec|m|min|h|d)"
 _TIME_UNITS_MS = {"ms": 1, "s": 1000, "sec": 1000, "m": 60_000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
 def _meant(definition: ConfigDefinition, text: str) -> str:
     """The number that somebody who wrote 1GB or 7d had in mind; else the default as an example."""
-    size = _SIZE.fullmatch(text.strip())
+    size = re.fullmatch(_SIZE, text.strip(), re.IGNORECASE)
     if size and definition.name.endswith(".bytes"):
         return str(int(float(size[1]) * 1024 ** ("kmgt".index(size[2].lower()) + 1)))
-    time = _TIME.fullmatch(text.strip())
+    time = re.fullmatch(_TIME, text.strip(), re.IGNORECASE)
     if time and definition.name.endswith(".ms"):
         return str(int(float(time[1]) * _TIME_UNITS_MS[time[2].lower()]))
     return f"for instance {definition.default_text or 1}"
