@@ -139,7 +139,7 @@ def test_crashes_while_snapshots_are_taken_lose_nothing(new_cluster, monkeypatch
         cluster = new_cluster(files=files)
         images = []
 
-        def before(operation, name, files=files, images=images, dice=dice):
+        def before(operation, name, files=files, images=images, dice=dice, cluster=cluster):
             if dice.random() < 0.1:
                 images.append((set(cluster.metadata.topics), files.crash(dice)))
 

@@ -5,7 +5,7 @@ Authorizes  Describe on each topic (there is no authorizer yet).
 Waits       never.
 Notes       Topics come sorted by name; no topic named means all of them. A page ends after so many partitions, and the cursor in the
             answer says where the next one begins. Nothing is created on the way.
-Not done    nothing.
+Not done    nothing. An empty name gets INVALID_TOPIC_EXCEPTION, where Kafka 4.3 fails with UNKNOWN_SERVER_ERROR.
 Semantics   M-18. Sources: KIP-966.
 """
 
