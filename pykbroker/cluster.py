@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pykbroker.apis import ApiModule, served
 from pykbroker.broker import Broker
-from pykbroker.config_definitions import ResourceType
+from pykbroker.config_definitions import ResourceType, text_of
 from pykbroker.context import Answer, Close, Context
 from pykbroker.controller import Controller
 from pykbroker.coordinator.groups import GroupCoordinator
@@ -57,7 +57,7 @@ class Cluster:
         self.offload = offload
         self.logs = LogDirectory(files, config, clock, offload)
         self.metadata_log = MetadataLog(files, clock, offload)
-        self.broker = Broker(config.integer("node.id"))
+        self.broker = Broker(config.integer("node.id"), text_of(config.broker("broker.rack")))
         self.metadata = Metadata(self)
         self.controller = Controller(self)
         self.groups = GroupCoordinator(self)

@@ -3,7 +3,7 @@
 import pytest
 
 from pykbroker.protocol.errors import ErrorCode
-from pykbroker.protocol.messages import DescribeClusterRequest, FenceBrokerRecord
+from pykbroker.protocol.messages import DescribeClusterRequest, FenceBrokerRecord, MetadataRequest
 
 CLUSTER_OPERATIONS = 8096
 NOT_REQUESTED = -(2**31)
@@ -42,3 +42,10 @@ def test_a_broker_that_is_away_is_listed_when_asked_for(new_cluster, ask):
 
     assert ask(cluster, DescribeClusterRequest(), 2).brokers == []
     assert [one.is_fenced for one in ask(cluster, DescribeClusterRequest(include_fenced_brokers=True), 2).brokers] == [True]
+
+
+def test_a_broker_says_in_which_rack_it_stands(new_cluster, ask):
+    cluster = new_cluster({"broker.rack": "cellar"})
+
+    assert [one.rack for one in ask(cluster, DescribeClusterRequest(), 2).brokers] == ["cellar"]
+    assert [one.rack for one in ask(cluster, MetadataRequest(topics=[]), 12).brokers] == ["cellar"]
