@@ -198,7 +198,7 @@ class Client:
         self._bootstrap = [_host_and_port(address) for address in bootstrap.split(",") if address.strip()]
         self._client_id = client_id
         self._timeout_ms = timeout_ms
-        self._create_missing_topics = create_missing_topics
+        self.create_missing_topics = create_missing_topics
         self._channel = channel
         self._nodes: dict[tuple[str, int], Node] = {}
         self._brokers: dict[int, tuple[str, int]] = {}
@@ -248,7 +248,7 @@ class Client:
     def metadata(self, topics: Sequence[str] | None) -> MetadataResponse:
         """What the cluster says of some topics, or of all (None)."""
         wanted = None if topics is None else [MetadataRequest.MetadataRequestTopic(name=name) for name in topics]
-        request = MetadataRequest(topics=wanted, allow_auto_topic_creation=self._create_missing_topics and bool(topics))
+        request = MetadataRequest(topics=wanted, allow_auto_topic_creation=self.create_missing_topics and bool(topics))
         response = self.ask(request, MetadataResponse)
         self._brokers = {broker.node_id: (broker.host, broker.port) for broker in response.brokers}
         self._controller_id = response.controller_id

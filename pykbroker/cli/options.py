@@ -18,7 +18,7 @@ def parser(command: str, description: str) -> argparse.ArgumentParser:
     made.add_argument(
         "--bootstrap-server", "-b", default=DEFAULT_BOOTSTRAP, metavar="HOST:PORT", help=f"where the broker is ({DEFAULT_BOOTSTRAP})"
     )
-    made.add_argument("--timeout-ms", type=int, default=30_000, metavar="MS", help="how long to wait for an answer (30000)")
+    made.add_argument("--request-timeout-ms", type=int, default=30_000, metavar="MS", help="how long to wait for an answer (30000)")
     add_output(made)
     return made
 
@@ -37,7 +37,7 @@ def add_actions(to: argparse.ArgumentParser, **actions: str) -> None:
 
 def client(options: argparse.Namespace) -> Client:
     """A client for what was asked."""
-    return Client(options.bootstrap_server, client_id="pykbroker-cli", timeout_ms=options.timeout_ms)
+    return Client(options.bootstrap_server, client_id="pykbroker-cli", timeout_ms=options.request_timeout_ms)
 
 
 def names(given: Sequence[str] | None) -> list[str]:

@@ -98,7 +98,7 @@ def _create(asked: Client, options: argparse.Namespace) -> None:
         )
         for name in wanted
     ]
-    answer = asked.ask_controller(CreateTopicsRequest(topics=topics, timeout_ms=options.timeout_ms), CreateTopicsResponse)
+    answer = asked.ask_controller(CreateTopicsRequest(topics=topics, timeout_ms=options.request_timeout_ms), CreateTopicsResponse)
     for topic in answer.topics:
         if topic.error_code == ErrorCode.TOPIC_ALREADY_EXISTS and options.if_not_exists:
             continue
@@ -112,7 +112,7 @@ def _alter(asked: Client, options: argparse.Namespace) -> None:
     topics = [
         CreatePartitionsRequest.CreatePartitionsTopic(name=name, count=options.partitions, assignments=None) for name in _named(options)
     ]
-    request = CreatePartitionsRequest(topics=topics, timeout_ms=options.timeout_ms, validate_only=False)
+    request = CreatePartitionsRequest(topics=topics, timeout_ms=options.request_timeout_ms, validate_only=False)
     for topic in asked.ask_controller(request, CreatePartitionsResponse).results:
         if _may_be_missing(topic.error_code, options):
             continue
@@ -123,7 +123,7 @@ def _alter(asked: Client, options: argparse.Namespace) -> None:
 def _delete(asked: Client, options: argparse.Namespace) -> None:
     wanted = _named(options)
     request = DeleteTopicsRequest(
-        topics=[DeleteTopicsRequest.DeleteTopicState(name=name) for name in wanted], timeout_ms=options.timeout_ms
+        topics=[DeleteTopicsRequest.DeleteTopicState(name=name) for name in wanted], timeout_ms=options.request_timeout_ms
     )
     for topic in asked.ask_controller(request, DeleteTopicsResponse).responses:
         if _may_be_missing(topic.error_code, options):
