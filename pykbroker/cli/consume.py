@@ -110,7 +110,7 @@ def _in_group(asked: Client, options: argparse.Namespace) -> Generator[ConsumedR
     quiet_since = time.monotonic()
     try:
         while not _is_over(options, quiet_since):
-            for record in member.poll():
+            for record in asked.until_it_works(member.poll):
                 quiet_since = time.monotonic()
                 member.positions[record.partition] = record.offset + 1
                 yield record
