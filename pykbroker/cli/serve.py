@@ -154,6 +154,7 @@ def _announce(configuration: Configuration, bootstrap: str, data_directory: str 
     """What a person wants to know, and the line that is pasted into a client; flushed, because a script may wait for it."""
     where = f"Data is kept in {data_directory}." if data_directory else "Data is kept in memory only; --data-dir DIR keeps it."
     print(f"pykbroker is ready. {where}")
-    for name, default in configuration.differing_defaults.items():
-        print(f"  {name}={default.value} (Kafka differs: {default.why})")
+    if configuration.differing_defaults:
+        differing = ", ".join(f"{name}={default.value}" for name, default in configuration.differing_defaults.items())
+        print(f"Defaults that differ from Kafka's: {differing}")
     print(f"bootstrap.servers={bootstrap}", flush=True)
