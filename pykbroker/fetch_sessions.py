@@ -73,6 +73,11 @@ class Wanted:
         self.current_leader_epoch = asked.current_leader_epoch
         self.last_fetched_epoch = asked.last_fetched_epoch
 
+    @property
+    def topic_name_or_id(self) -> str | bytes:
+        """As the request names it."""
+        return self.topic_id if self.session.uses_topic_ids else self.topic
+
     def update(self, asked: FetchRequest.FetchPartition) -> None:
         """The client goes on from another offset, or wants something else."""
         self.fetch_offset = asked.fetch_offset

@@ -91,17 +91,21 @@ class Partition:
     def end_offset_of_epoch(self, leader_epoch: int) -> tuple[int, int]:
         """(epoch, end offset): the largest epoch up to the one asked for that wrote something, and where it ended; (-1, -1) for none (L-11).
 
-        The current epoch ends at the end of the log, also when nothing has been written in it yet.
+        The current epoch ends at the end of the log, also when nothing has been written in it yet. One before the first ended where that began.
         """
         log = self.log
         if leader_epoch == self.leader_epoch:
             return leader_epoch, log.end_offset
-        if not 0 <= leader_epoch < self.leader_epoch:
+        if leader_epoch == NO_EPOCH or leader_epoch > self.leader_epoch:
             return NO_EPOCH, NO_OFFSET
-        latest_written = log.leader_epochs.latest
-        if leader_epoch <= latest_written:
-            return log.leader_epochs.end_offset_for(leader_epoch, log.end_offset)
-        return (leader_epoch if latest_written < 0 else latest_written), log.end_offset
+        written = log.leader_epochs.entries
+        if not written:
+            return leader_epoch, log.end_offset
+        if leader_epoch < written[0].epoch:
+            return leader_epoch, written[0].start_offset
+        if leader_epoch >= written[-1].epoch:
+            return written[-1].epoch, log.end_offset
+        return log.leader_epochs.end_offset_for(leader_epoch, log.end_offset)
 
     @property
     def epoch_at_start(self) -> int:

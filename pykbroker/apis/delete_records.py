@@ -29,6 +29,7 @@ def handle(context: Context, request: DeleteRecordsRequest) -> DeleteRecordsResp
             name=name, partitions=[_delete(context, name, index, offset) for index, offset in partitions.items()]
         )
         for name, partitions in wanted.items()
+        if partitions
     ]
     try:
         context.cluster.logs.checkpoint_start_offsets()

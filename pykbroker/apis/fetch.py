@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from pykbroker.context import Context
 from pykbroker.fetch_sessions import INITIAL_EPOCH, FetchSession, Wanted
 from pykbroker.later import Later
-from pykbroker.partition import Partition
+from pykbroker.partition import NO_EPOCH, Partition
 from pykbroker.protocol.errors import ErrorCode, KafkaError
 from pykbroker.protocol.messages import FetchRequest, FetchResponse
 from pykbroker.storage.log import OffsetOutOfRange, UnifiedLog
@@ -43,6 +43,8 @@ class IsolationLevel(IntEnum):
 
 def handle(context: Context, request: FetchRequest) -> FetchResponse | Later[FetchResponse]:
     """Read all partitions that have something to tell; answer, or wait for more."""
+    if not 0 <= request.isolation_level <= 1:
+        return failed(request, ErrorCode.UNKNOWN_SERVER_ERROR)  # as Kafka answers an isolation level that does not exist (P-30)
     try:
         session, is_incremental = context.cluster.fetch_sessions.session_for(request, context.api_version)
     except KafkaError as error:
@@ -57,7 +59,7 @@ def handle(context: Context, request: FetchRequest) -> FetchResponse | Later[Fet
 def failed(request: FetchRequest, error: ErrorCode) -> FetchResponse:
     """The error on top and, for clients that read only those, in every partition that is named as such clients name it."""
     topics = [
-        FetchResponse.FetchableTopicResponse(topic=topic.topic, partitions=[_error(one.partition, error, None) for one in topic.partitions])
+        FetchResponse.FetchableTopicResponse(topic=topic.topic, partitions=[_error(one.partition, error, []) for one in topic.partitions])
         for topic in request.topics
         if topic.topic
     ]
@@ -71,6 +73,7 @@ class _Fetch:
         "_at_least_one",
         "_available",
         "_context",
+        "_is_from_follower",
         "_isolation_level",
         "_later",
         "_left",
@@ -92,6 +95,7 @@ class _Fetch:
         self._session = session
         self.is_incremental = is_incremental
         self._isolation_level = request.isolation_level
+        self._is_from_follower = request.replica_id >= 0 or request.replica_state.replica_id >= 0
         self._max_bytes = min(request.max_bytes, context.cluster.config.integer("fetch.max.bytes"))
         self.min_bytes = min(request.min_bytes, self._max_bytes)
         self._results: dict[Wanted, PartitionData] = {}
@@ -181,20 +185,18 @@ class _Fetch:
         """Raises KafkaError where this broker may not answer."""
         if partition.deleted:
             raise KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
-        error = partition.leadership_error(self._context.session.broker.node_id, wanted.current_leader_epoch)
+        error = partition.leadership_error(self._context.session.broker.node_id, max(NO_EPOCH, wanted.current_leader_epoch))
         if error:
             raise KafkaError(error)
-        request = self._request
-        if request.replica_id >= 0 or request.replica_state.replica_id >= 0:
+        if self._is_from_follower:
             raise KafkaError(ErrorCode.NOT_LEADER_OR_FOLLOWER)
 
     def _read_log(self, wanted: Wanted, log: UnifiedLog) -> PartitionData:
         """What there is from fetch_offset on, as far as the limits allow. Raises KafkaError."""
         committed = self._isolation_level == IsolationLevel.READ_COMMITTED
-        if not committed and self._isolation_level != IsolationLevel.READ_UNCOMMITTED:
-            raise KafkaError(ErrorCode.UNKNOWN_SERVER_ERROR)
         offset = wanted.fetch_offset
         max_bytes = min(wanted.max_bytes, self._left)
+        self._left = max(0, self._left)
         if max_bytes < 0 and log.start_offset <= offset < log.end_offset:
             raise KafkaError(ErrorCode.UNKNOWN_SERVER_ERROR)
         records, high_watermark, last_stable_offset, log_start_offset, aborted = log.read(
@@ -344,7 +346,7 @@ class _Fetch:
         partitions: list[PartitionData] = []
         last: Wanted | None = None
         for wanted, data in told:
-            if last is None or wanted.topic_id != last.topic_id or wanted.topic != last.topic:
+            if last is None or wanted.topic_name_or_id != last.topic_name_or_id:
                 last = wanted
                 partitions = []
                 topics.append(FetchResponse.FetchableTopicResponse(topic=wanted.topic, topic_id=wanted.topic_id, partitions=partitions))
@@ -352,7 +354,7 @@ class _Fetch:
         return topics
 
     def _name_new_leaders(self, told: list[tuple[Wanted, PartitionData]], response: FetchResponse) -> None:
-        """Who asked the wrong broker learns the right one at once (KIP-951, W-21)."""
+        """Who asked the wrong broker learns the right one at once (KIP-951, W-21); a follower only which that is."""
         metadata, session = self._context.cluster.metadata, self._context.session
         endpoints: dict[int, FetchResponse.NodeEndpoint] = {}
         for wanted, data in told:
@@ -361,7 +363,7 @@ class _Fetch:
             leader_id = wanted.partition.leader_id
             data.current_leader = FetchResponse.LeaderIdAndEpoch(leader_id=leader_id, leader_epoch=wanted.partition.leader_epoch)
             leader = metadata.brokers.get(leader_id)
-            if leader is not None and leader_id not in endpoints:
+            if leader is not None and not self._is_from_follower:
                 host, port = leader.endpoint(session.listener_name, session.local_host, session.local_port)
                 endpoints[leader_id] = FetchResponse.NodeEndpoint(node_id=leader_id, host=host, port=port, rack=leader.rack)
         response.node_endpoints = list(endpoints.values())

@@ -53,6 +53,8 @@ PartitionResponse = ListOffsetsResponse.ListOffsetsPartitionResponse
 
 def handle(context: Context, request: ListOffsetsRequest) -> ListOffsetsResponse:
     """Answer every partition by itself: one that fails leaves its neighbours alone, one named twice fails once (L-09)."""
+    if request.isolation_level not in (READ_UNCOMMITTED, READ_COMMITTED):
+        return failed(request, ErrorCode.UNKNOWN_SERVER_ERROR)  # as Kafka answers an isolation level that does not exist (P-30)
     wanted: dict[str, dict[int, ListOffsetsRequest.ListOffsetsPartition]] = {}
     named_twice: set[tuple[str, int]] = set()
     for topic in request.topics:
@@ -73,6 +75,7 @@ def handle(context: Context, request: ListOffsetsRequest) -> ListOffsetsResponse
                 ],
             )
             for name, partitions in wanted.items()
+            if partitions
         ]
     )
 
@@ -134,11 +137,7 @@ def _fetchable_end(partition: Partition, request: ListOffsetsRequest) -> int:
     """The offset at which what the client may see ends. Raises KafkaError."""
     if request.replica_id != CONSUMER:
         return partition.log.end_offset
-    if request.isolation_level == READ_COMMITTED:
-        return partition.log.last_stable_offset
-    if request.isolation_level == READ_UNCOMMITTED:
-        return partition.log.high_watermark
-    raise KafkaError(ErrorCode.UNKNOWN_SERVER_ERROR)  # as Kafka answers an isolation level that does not exist (P-30)
+    return partition.log.last_stable_offset if request.isolation_level == READ_COMMITTED else partition.log.high_watermark
 
 
 def _position(partition: Partition, asked: SpecialOffset | int, end_offset: int) -> FoundOffset:

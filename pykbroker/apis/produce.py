@@ -10,17 +10,14 @@ Not done    transactions: a request with a transactional batch is TRANSACTIONAL_
 Semantics   P-01 … P-34, I-04 … I-16, W-17, W-18, W-21.  Sources: KIP-98, KIP-110, KIP-467, KIP-516, KIP-951.
 """
 
-from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from pykbroker.context import Close, Context
-from pykbroker.later import Later, when_all
+from pykbroker.later import Later
 from pykbroker.partition import Partition
 from pykbroker.protocol.errors import ErrorCode, KafkaError
 from pykbroker.protocol.messages import ProduceRequest, ProduceResponse
 from pykbroker.protocol.records import ATTRIBUTES_OFFSET, HEADER_SIZE, MAGIC_OFFSET
-from pykbroker.protocol.wire import Buffer
-from pykbroker.storage.log import LogAppendInfo
 from pykbroker.storage.validator import RecordsRefused, one_batch
 
 if TYPE_CHECKING:
@@ -38,22 +35,33 @@ ADMIN_CLIENT_ID = "__admin_client"
 TRANSACTIONAL = 0x10
 
 PartitionResponse = ProduceResponse.PartitionProduceResponse
-Answered = PartitionResponse | Later[PartitionResponse]
+TopicResponse = ProduceResponse.TopicProduceResponse
+Outcome = ProduceResponse | Close | None
 
 
-def handle(context: Context, request: ProduceRequest) -> ProduceResponse | Close | Later[ProduceResponse | Close | None] | None:
+def handle(context: Context, request: ProduceRequest) -> Outcome | Later[Outcome]:
     """Append to each partition by itself: one that is refused leaves its neighbours alone (P-23)."""
-    if any(_is_transactional(partition.records) for topic in request.topic_data for partition in topic.partition_data):
-        return _sent(request, failed(request, ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED))
+    topics = request.topic_data
+    if _has_transactional_batch(topics):
+        return _outcome(request, failed(request, ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED))
     append = _Append(context, request.acks)
-    topics = [(topic, [append.to_partition(topic, one) for one in topic.partition_data]) for topic in _last_of_each(request.topic_data)]
-    if not append.waits:
-        return _sent(request, append.response(_settled(topics)))
-    answers = [one for _, partitions in topics for one in partitions]
-    response = when_all(answers, lambda _: _sent(request, append.response(_settled(topics))))
-    if isinstance(response, Later):
-        response.overlaps = True
-    return response
+    if len(topics) != 1 or len(topics[0].partition_data) != 1:
+        topics = _last_of_each(topics)
+    response = ProduceResponse(
+        responses=[
+            TopicResponse(
+                name=topic.name,
+                topic_id=topic.topic_id,
+                partition_responses=[append.to_partition(topic, one) for one in topic.partition_data],
+            )
+            for topic in topics
+        ]
+    )
+    if append.moved and context.api_version >= FIRST_VERSION_WITH_NEW_LEADER:
+        _name_new_leaders(context, append.moved, response)
+    if append.undurable:
+        return _when_durable(append.undurable, request, response)
+    return _outcome(request, response)
 
 
 def failed(request: ProduceRequest, error: ErrorCode) -> ProduceResponse:
@@ -70,20 +78,20 @@ def failed(request: ProduceRequest, error: ErrorCode) -> ProduceResponse:
     )
 
 
-def _is_transactional(records: Buffer | None) -> bool:
-    """Whether the first batch belongs to a transaction, whatever else is wrong with it."""
-    return (
-        records is not None
-        and len(records) >= HEADER_SIZE
-        and records[MAGIC_OFFSET] == 2
-        and records[ATTRIBUTES_OFFSET + 1] & TRANSACTIONAL != 0
-    )
+def _has_transactional_batch(topics: list[ProduceRequest.TopicProduceData]) -> bool:
+    """Whether the first batch for some partition belongs to a transaction, whatever else is wrong with it."""
+    for topic in topics:
+        for one in topic.partition_data:
+            records = one.records
+            if records is None or len(records) < HEADER_SIZE:
+                continue
+            if records[ATTRIBUTES_OFFSET + 1] & TRANSACTIONAL and records[MAGIC_OFFSET] == 2:
+                return True
+    return False
 
 
 def _last_of_each(topics: list[ProduceRequest.TopicProduceData]) -> list[ProduceRequest.TopicProduceData]:
     """The same topics, each partition once: of one that is named twice only the last data count (P-28)."""
-    if len(topics) == 1 and len(topics[0].partition_data) == 1:
-        return topics
     last: dict[tuple[str, bytes], dict[int, ProduceRequest.PartitionProduceData]] = {}
     for topic in topics:
         partitions = last.setdefault((topic.name, topic.topic_id), {})
@@ -96,7 +104,7 @@ def _last_of_each(topics: list[ProduceRequest.TopicProduceData]) -> list[Produce
     ]
 
 
-def _sent(request: ProduceRequest, response: ProduceResponse) -> ProduceResponse | Close | None:
+def _outcome(request: ProduceRequest, response: ProduceResponse) -> Outcome:
     """The response, or what stands for it where the client wants none (W-17, W-18)."""
     if request.acks != 0:
         return response
@@ -110,18 +118,18 @@ def _sent(request: ProduceRequest, response: ProduceResponse) -> ProduceResponse
 class _Append:
     """The appends of one request."""
 
-    __slots__ = ("_acks", "_context", "_moved", "_now_ms", "waits")
+    __slots__ = ("_acks", "_context", "_now_ms", "moved", "undurable")
 
     def __init__(self, context: Context, acks: int) -> None:
         self._context = context
         self._acks = acks
         self._now_ms = context.cluster.clock.now_ms
-        self._moved: list[tuple[PartitionResponse, Partition]] = []
+        self.moved: list[tuple[PartitionResponse, Partition]] = []
         """Partitions that somebody else leads."""
-        self.waits = False
-        """Whether one of the answers is a Later."""
+        self.undurable: list[tuple[PartitionResponse, Later[None]]] = []
+        """What was appended, and is not as durable yet as it must be before it is told."""
 
-    def to_partition(self, topic: ProduceRequest.TopicProduceData, data: ProduceRequest.PartitionProduceData) -> Answered:
+    def to_partition(self, topic: ProduceRequest.TopicProduceData, data: ProduceRequest.PartitionProduceData) -> PartitionResponse:
         """Append what came for one partition; the faults are found in Kafka's order (P-26)."""
         found = self._partition(topic, data.index)
         if isinstance(found, ErrorCode):
@@ -130,17 +138,27 @@ class _Append:
             batch = one_batch(data.records, self._context.api_version)
             error = self._error_before_append(found)
             if error:
-                return self._refused_before_append(found, error)
+                response = _refused(data.index, error)
+                if error is ErrorCode.NOT_LEADER_OR_FOLLOWER:
+                    self.moved.append((response, found))
+                return response
             appended = found.append(batch, self._acks, self._now_ms)
             durable = found.durable_after(appended, self._now_ms)
         except RecordsRefused as refused:
             return _records_refused(found, refused)
         except KafkaError as refused:
             return _append_refused(found, refused)
-        if durable is None or self._acks == 0:
-            return _appended(found, appended)
-        self.waits = True
-        return _appended_when(durable, found, appended)
+        response = PartitionResponse(
+            index=data.index,
+            error_code=0,
+            base_offset=appended.first_offset,
+            log_append_time_ms=appended.log_append_time,
+            log_start_offset=appended.log_start_offset,
+            current_leader=_NO_LEADER,
+        )
+        if durable is not None and self._acks != 0:
+            self.undurable.append((response, durable))
+        return response
 
     def _partition(self, topic: ProduceRequest.TopicProduceData, index: int) -> Partition | ErrorCode:
         metadata = self._context.cluster.metadata
@@ -162,60 +180,41 @@ class _Append:
             return ErrorCode.INVALID_TOPIC_EXCEPTION
         return partition.leadership_error(self._context.session.broker.node_id)
 
-    def _refused_before_append(self, partition: Partition, error: ErrorCode) -> PartitionResponse:
-        response = _refused(partition.index, error)
-        if error is ErrorCode.NOT_LEADER_OR_FOLLOWER:
-            self._moved.append((response, partition))
-        return response
 
-    def response(self, topics: list[ProduceResponse.TopicProduceResponse]) -> ProduceResponse:
-        """The answer; who asked the wrong broker learns the right one at once (KIP-951, W-21)."""
-        response = ProduceResponse(responses=topics)
-        if not self._moved or self._context.api_version < FIRST_VERSION_WITH_NEW_LEADER:
-            return response
-        metadata, session = self._context.cluster.metadata, self._context.session
-        for refused, partition in self._moved:
-            refused.current_leader = ProduceResponse.LeaderIdAndEpoch(leader_id=partition.leader_id, leader_epoch=partition.leader_epoch)
-        for leader_id in {partition.leader_id for _, partition in self._moved}:
-            leader = metadata.brokers.get(leader_id)
-            if leader is not None:
-                host, port = leader.endpoint(session.listener_name, session.local_host, session.local_port)
-                response.node_endpoints.append(ProduceResponse.NodeEndpoint(node_id=leader_id, host=host, port=port, rack=leader.rack))
-        return response
+def _name_new_leaders(context: Context, moved: list[tuple[PartitionResponse, Partition]], response: ProduceResponse) -> None:
+    """Who asked the wrong broker learns the right one at once (KIP-951, W-21)."""
+    session = context.session
+    for refused, partition in moved:
+        refused.current_leader = ProduceResponse.LeaderIdAndEpoch(leader_id=partition.leader_id, leader_epoch=partition.leader_epoch)
+    for leader_id in {partition.leader_id for _, partition in moved}:
+        leader = context.cluster.metadata.brokers.get(leader_id)
+        if leader is not None:
+            host, port = leader.endpoint(session.listener_name, session.local_host, session.local_port)
+            response.node_endpoints.append(ProduceResponse.NodeEndpoint(node_id=leader_id, host=host, port=port, rack=leader.rack))
 
 
-def _settled(topics: Iterable[tuple[ProduceRequest.TopicProduceData, list[Answered]]]) -> list[ProduceResponse.TopicProduceResponse]:
-    """The answers of all partitions, none of them a Later any more."""
-    return [
-        ProduceResponse.TopicProduceResponse(name=topic.name, topic_id=topic.topic_id, partition_responses=list(_values(partitions)))
-        for topic, partitions in topics
-    ]
+def _when_durable(
+    undurable: list[tuple[PartitionResponse, Later[None]]], request: ProduceRequest, response: ProduceResponse
+) -> Outcome | Later[Outcome]:
+    """The outcome as soon as all is on disk, or it is known that some of it is not."""
+    outcome: Later[Outcome] = Later()
+    outcome.overlaps = True
+    waiting = len(undurable)
 
+    def one_is_decided() -> None:
+        nonlocal waiting
+        waiting -= 1
+        if not waiting:
+            outcome.settle(_outcome(request, response))
 
-def _values(partitions: list[Answered]) -> Iterator[PartitionResponse]:
-    for one in partitions:
-        yield one.value if isinstance(one, Later) else one
+    def one_is_lost(appended: PartitionResponse) -> None:
+        appended.error_code = ErrorCode.KAFKA_STORAGE_ERROR
+        appended.base_offset = appended.log_append_time_ms = appended.log_start_offset = -1
+        one_is_decided()
 
-
-def _appended(partition: Partition, appended: LogAppendInfo) -> PartitionResponse:
-    return PartitionResponse(
-        index=partition.index,
-        error_code=0,
-        base_offset=appended.first_offset,
-        log_append_time_ms=appended.log_append_time,
-        log_start_offset=partition.log.start_offset,
-        current_leader=_NO_LEADER,
-    )
-
-
-def _appended_when(durable: Later[None], partition: Partition, appended: LogAppendInfo) -> Later[PartitionResponse]:
-    """The answer as soon as the records are on disk, or it is known that they are not."""
-    answer: Later[PartitionResponse] = Later()
-    durable.then(
-        lambda _: answer.settle(_appended(partition, appended)),
-        lambda _: answer.settle(_refused(partition.index, ErrorCode.KAFKA_STORAGE_ERROR)),
-    )
-    return answer
+    for appended, durable in undurable:
+        durable.then(lambda _: one_is_decided(), lambda _, lost=appended: one_is_lost(lost))  # type: ignore[misc]
+    return outcome.value if outcome.settled else outcome
 
 
 def _refused(index: int, error: ErrorCode) -> PartitionResponse:
