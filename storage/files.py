@@ -6,7 +6,7 @@ Names are relative, with `/` between directory and file. Whatever goes wrong is 
 All methods are for the broker's own thread, but for `replace`, `sync_directory` and what `syncer` gives: those may run on any.
 """
 
-# ruff: noqa: PTH103, PTH105, PTH108, PTH112, PTH116, PTH120, PTH208
+# ruff: noqa: PTH102, PTH103, PTH105, PTH108, PTH112, PTH116, PTH120, PTH208
 
 import errno
 import os
@@ -58,6 +58,9 @@ class Files(Protocol):
     def replace(self, name: str, data: bytes) -> None:
         """Give a file new content, whole or not at all, and durably so: a temporary file, synced, renamed, its directory synced."""
 
+    def put(self, name: str, data: bytes) -> None:
+        """Give a file new content, whole or not at all as long as the power stays on; what makes it durable comes later."""
+
     def rename(self, name: str, new_name: str) -> None:
         """Rename a file or a directory."""
 
@@ -75,6 +78,9 @@ class Files(Protocol):
 
     def sync_directory(self, name: str) -> None:
         """Make names made, renamed and deleted in a directory survive a power loss."""
+
+    def sync_everything(self) -> None:
+        """Make all that was done so far survive a power loss, in one go: for a stop after which thousands of files would have to be synced."""
 
     def close(self) -> None:
         """Let go of everything, the lock included."""
@@ -136,18 +142,25 @@ class OsFiles:
     def replace(self, name: str, data: bytes) -> None:
         """Temporary file, fsync, rename, fsync of the directory."""
         path = self._path(name)
+        self._put(name, path, data, sync=os.fsync)
+        _sync_directory(os.path.dirname(path))
+
+    def put(self, name: str, data: bytes) -> None:
+        """Temporary file, rename."""
+        self._put(name, self._path(name), data, sync=_not_now)
+
+    def _put(self, name: str, path: str, data: bytes, sync: Callable[[int], None]) -> None:
         temporary = path + ".tmp"
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _O_FLAGS, 0o600)
         try:
             written = 0
             while written < len(data):
                 written += os.write(descriptor, data[written:])
-            os.fsync(descriptor)
+            sync(descriptor)
         finally:
             os.close(descriptor)
         self._close(name)
         os.replace(temporary, path)
-        _sync_directory(os.path.dirname(path))
 
     def rename(self, name: str, new_name: str) -> None:
         """Open handles of both names are closed first."""
@@ -176,7 +189,10 @@ class OsFiles:
 
     def make_directory(self, name: str) -> None:
         """For the owner alone (0700)."""
-        os.makedirs(self._path(name), mode=0o700, exist_ok=True)
+        try:
+            os.mkdir(self._path(name), 0o700)
+        except FileExistsError:
+            return
 
     def syncer(self, name: str) -> Callable[[], None]:
         """It has a handle of its own, so that nobody closes it under a thread that syncs."""
@@ -194,6 +210,18 @@ class OsFiles:
     def sync_directory(self, name: str) -> None:
         """Fsync of the directory itself."""
         _sync_directory(self._path(name))
+
+    def sync_everything(self) -> None:
+        """By syncfs where the system has it: it reports what could not be written, which sync does not."""
+        syncfs = _syncfs()
+        if syncfs is None:
+            os.sync()
+            return
+        descriptor = os.open(self.root, os.O_RDONLY)
+        try:
+            syncfs(descriptor)
+        finally:
+            os.close(descriptor)
 
     def close(self) -> None:
         """Close all handles; the lock goes last."""
@@ -253,6 +281,26 @@ def _default_most_open() -> int:
         return 512
     soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     return max(64, min(4096, soft // 2))
+
+
+def _syncfs() -> Callable[[int], None] | None:
+    import ctypes
+
+    try:
+        function = ctypes.CDLL(None, use_errno=True).syncfs
+    except (AttributeError, OSError, TypeError):
+        return None
+
+    def syncfs(descriptor: int) -> None:
+        if function(descriptor) != 0:
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code))
+
+    return syncfs
+
+
+def _not_now(_descriptor: int) -> None:
+    """Made durable later, with everything else."""
 
 
 def _sync_directory(path: str) -> None:

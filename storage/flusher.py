@@ -49,6 +49,12 @@ class Flusher:
             _run_all(work)
         self._log.synced_up_to(self._log.end_offset)
 
+    def all_is_synced(self) -> None:
+        """Somebody else has synced everything there is."""
+        self.unsynced_names = []
+        self.is_directory_new = False
+        self._log.synced_up_to(self._log.end_offset)
+
     def fail_waiters(self, error: BaseException) -> None:
         """The log is offline: nothing more will become durable."""
         waiters, self._waiters = self._waiters, []

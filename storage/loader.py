@@ -116,13 +116,14 @@ def _recover(recovered: UnifiedLog) -> Iterator[int]:
 
 def _recover_producers(recovered: UnifiedLog, first: int) -> Iterator[int]:
     """From the last snapshot before what was checked: what came after it is replayed, and with it the aborted transactions."""
-    names = recovered.files.list(recovered.directory)
+    names = [name for name in recovered.files.list(recovered.directory) if name.endswith(".snapshot")]
     base_offset = recovered.segments[min(first, len(recovered.segments) - 1)].base_offset
     for name in names:
-        if name.endswith(".snapshot") and int(name[:20]) > base_offset:
+        if int(name[:20]) > base_offset:
             recovered.files.delete(f"{recovered.directory}/{name}")
+    names = [name for name in names if int(name[:20]) <= base_offset]
     checked_end, recovered.end_offset = recovered.end_offset, max(base_offset, recovered.start_offset)
-    for seen, offset in enumerate(recovered.restore_producers(recovered.files.list(recovered.directory))):
+    for seen, offset in enumerate(recovered.restore_producers(names)):
         if seen % BATCHES_PER_SLICE == 0:
             yield offset
     recovered.end_offset = checked_end

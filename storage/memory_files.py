@@ -80,12 +80,18 @@ class MemoryFiles:
 
     def replace(self, name: str, data: bytes) -> None:
         """Durable at once, its name too."""
+        self._put(name, _Content(data, data if self._crashable else b""))
+        self.sync_directory(name.rpartition("/")[0])
+
+    def put(self, name: str, data: bytes) -> None:
+        """In a crash the name may have changed already, and its content not be there yet."""
+        self._put(name, _Content(data))
+
+    def _put(self, name: str, content: _Content) -> None:
         directory, _, base = name.rpartition("/")
         if directory not in self._directories:
             raise FileNotFoundError(errno.ENOENT, "no such directory", directory)
-        content = _Content(data, data if self._crashable else b"")
         self._change({directory}, lambda directories: directories[directory].__setitem__(base, content))
-        self.sync_directory(directory)
 
     def rename(self, name: str, new_name: str) -> None:
         """A file, or a directory."""
@@ -137,6 +143,17 @@ class MemoryFiles:
         for _, change in self._changes[: last + 1]:
             change(self._durable_directories)
         del self._changes[: last + 1]
+
+    def sync_everything(self) -> None:
+        """All files and all names."""
+        if not self._crashable:
+            return
+        for _, change in self._changes:
+            change(self._durable_directories)
+        self._changes.clear()
+        for files in self._directories.values():
+            for content in files.values():
+                content.durable = bytes(content.data)
 
     def close(self) -> None:
         """Nothing to let go of: the same object may be opened again, as a disk may."""
@@ -215,6 +232,11 @@ class FaultyFiles:
         self.fault("replace", name)
         self.inner.replace(name, data)
 
+    def put(self, name: str, data: bytes) -> None:
+        """Or a fault."""
+        self.fault("put", name)
+        self.inner.put(name, data)
+
     def rename(self, name: str, new_name: str) -> None:
         """Or a fault."""
         self.fault("rename", name)
@@ -250,6 +272,11 @@ class FaultyFiles:
         """Or a fault."""
         self.fault("sync_directory", name)
         self.inner.sync_directory(name)
+
+    def sync_everything(self) -> None:
+        """Or a fault."""
+        self.fault("sync_everything", "")
+        self.inner.sync_everything()
 
     def close(self) -> None:
         """Never a fault."""

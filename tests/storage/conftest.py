@@ -49,9 +49,18 @@ class Logs:
     def create(self, files: Files, config: LogConfig | None = None) -> UnifiedLog:
         return loader.create(files, DIRECTORY, config or LogConfig(), self.elsewhere, 0)
 
-    def reopen(self, files: Files, config: LogConfig | None = None, *, clean: bool, start_offset: int = 0, recovery_point: int = 0) -> UnifiedLog:
+    def reopen(
+        self, files: Files, config: LogConfig | None = None, *, clean: bool, start_offset: int = 0, recovery_point: int = 0
+    ) -> UnifiedLog:
         log = loader.load(
-            files, DIRECTORY, config or LogConfig(), self.elsewhere, 0, clean=clean, start_offset=start_offset, recovery_point=recovery_point
+            files,
+            DIRECTORY,
+            config or LogConfig(),
+            self.elsewhere,
+            0,
+            clean=clean,
+            start_offset=start_offset,
+            recovery_point=recovery_point,
         )
         if not clean:
             for _ in loader.recover(log):

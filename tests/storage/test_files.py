@@ -1,7 +1,6 @@
 """OsFiles and MemoryFiles are one thing to a log; and MemoryFiles forgets in a crash what a disk may forget."""
 
 import errno
-import os
 import random
 from pathlib import Path
 
@@ -102,18 +101,18 @@ def test_a_directory_is_for_one_process(tmp_path: Path):
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="open files can be counted on Linux only")
 def test_open_files_are_bounded(tmp_path: Path):
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(list(Path("/proc/self/fd").iterdir()))
     files = OsFiles(str(tmp_path), most_open=8)
     for turn in range(3):
         for number in range(50):
             files.append(f"{number}", [b"%d" % turn])
-    opened = len(os.listdir("/proc/self/fd")) - before
+    opened = len(list(Path("/proc/self/fd").iterdir())) - before
     contents = {files.read_whole(f"{number}") for number in range(50)}
     files.close()
 
     assert contents == {b"012"}
     assert opened <= 9
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 def test_a_disk_that_is_full_says_so(tmp_path: Path):
