@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from pykbroker.protocol.compression import CompressionType
 from pykbroker.protocol.errors import ErrorCode, KafkaError
 from pykbroker.protocol.records import TimestampType
-from pykbroker.storage import checkpoints, loader
+from pykbroker.storage import checkpoints, closing, loader
 from pykbroker.storage.log import UNLIMITED, LogConfig, UnifiedLog
 from pykbroker.storage.segment import LogSegment
 from pykbroker.storage.validator import ValidationSettings
@@ -160,8 +160,7 @@ class LogDirectory:
     def close(self, broker_epoch: int) -> None:
         """A clean stop: every log to disk, then the checkpoints, then the mark that says so."""
         self._stopped = True
-        for one in self.logs.values():
-            one.close()
+        closing.close_all(self.files, self.logs.values())
         self._write_checkpoints()
         if all(one.offline is None for one in self.logs.values()):
             checkpoints.leave_clean_shutdown_mark(self.files, broker_epoch)
