@@ -52,7 +52,7 @@ _WORTH_WAITING = {
     ErrorCode.OFFSET_NOT_AVAILABLE,
     ErrorCode.REBALANCE_IN_PROGRESS,
 }
-_RETRY_PAUSE_SECONDS = 0.1
+_RETRY_PAUSE_SECONDS = 0.05
 _NEWEST_WITH_TOPIC_NAMES: Mapping[type[Message], int] = {
     ProduceRequest: 12,
     FetchRequest: 12,
@@ -301,7 +301,8 @@ class Client:
             try:
                 return what()
             except KafkaError as error:
-                if error.error_code not in _WORTH_WAITING or time.monotonic() > give_up_at:
+                is_being_made = self.create_missing_topics and error.error_code == ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+                if not (is_being_made or error.error_code in _WORTH_WAITING) or time.monotonic() > give_up_at:
                     raise
             self._leaders.clear()
             time.sleep(_RETRY_PAUSE_SECONDS)

@@ -36,7 +36,7 @@ def run(words: Sequence[str]) -> int:
     options = _parser().parse_args(words)
     line_format = _line_format(options.property)
     with client(options) as asked:
-        asked.create_missing_topics = True
+        asked.create_missing_topics = True  # As Kafka's producers do; the broker may refuse.
         count = _produce(asked, options, _records(sys.stdin.buffer, line_format))
     if options.output == "json" or not sys.stdin.isatty():
         done(f"Produced {count} records to topic {options.topic}.", options.output)
