@@ -43,11 +43,11 @@ def _described(context: "Context", group_id: str, *, with_operations: bool) -> D
     except KafkaError as error:
         return Described(group_id=group_id, error_code=error.error_code)
     if group is None:
-        missing = Described(group_id=group_id, group_state="Dead")
+        group = Described(group_id=group_id, group_state="Dead")
         if context.api_version >= FIRST_VERSION_THAT_MISSES_GROUPS:
-            missing.error_code = ErrorCode.GROUP_ID_NOT_FOUND
-            missing.error_message = f"Group {group_id} not found."
-        return missing
+            group.error_code = ErrorCode.GROUP_ID_NOT_FOUND
+            group.error_message = f"Group {group_id} not found."
+            return group
     if with_operations:
         group.authorized_operations = OPERATIONS_ON_A_GROUP
     return group

@@ -19,7 +19,6 @@ from pykbroker.protocol.messages import OffsetCommitRequest, OffsetCommitRespons
 if TYPE_CHECKING:
     from pykbroker.context import Context
     from pykbroker.later import Later
-    from pykbroker.metadata import Topic
 
 VERSIONS = range(2, 11)
 
@@ -33,34 +32,41 @@ AnsweredPartition = OffsetCommitResponse.OffsetCommitResponsePartition
 def handle(context: "Context", request: OffsetCommitRequest) -> "OffsetCommitResponse | Later[OffsetCommitResponse]":
     """Commit for the partitions that exist. In the answer those that do not stand before the others (O-06)."""
     by_id = context.api_version >= FIRST_VERSION_WITH_TOPIC_IDS
-    answers: dict[str | bytes, AnsweredTopic] = {}
-    asked: list[tuple[AnsweredTopic, list[OffsetCommitRequest.OffsetCommitRequestPartition]]] = []
-    commits = []
+    metadata = context.cluster.metadata
+    missing: dict[str | bytes, AnsweredTopic] = {}
+    commits: list[TopicCommit] = []
+    asked: list[AskedTopic] = []
     for wanted in request.topics:
-        topic = context.cluster.metadata.topic_by_id(wanted.topic_id) if by_id else context.cluster.metadata.topic(wanted.name)
-        existing = _existing_partitions(topic, wanted)
-        answer = answers.setdefault(wanted.topic_id if by_id else wanted.name, AnsweredTopic(name=wanted.name, topic_id=wanted.topic_id))
-        if len(existing) < len(wanted.partitions):
-            missing = ErrorCode.UNKNOWN_TOPIC_ID if by_id and topic is None else ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+        topic = metadata.topic_by_id(wanted.topic_id) if by_id else metadata.topic(wanted.name)
+        count = 0 if topic is None else len(topic.partitions)
+        existing = [partition for partition in wanted.partitions if 0 <= partition.partition_index < count]
+        if topic is None or len(existing) < len(wanted.partitions):
+            error = ErrorCode.UNKNOWN_TOPIC_ID if by_id and topic is None else ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+            answer = missing.setdefault(_key(wanted), AnsweredTopic(name=wanted.name, topic_id=wanted.topic_id))
             answer.partitions += [
-                AnsweredPartition(partition_index=partition.partition_index, error_code=missing)
+                AnsweredPartition(partition_index=partition.partition_index, error_code=error)
                 for partition in wanted.partitions
-                if topic is None or not 0 <= partition.partition_index < len(topic.partitions)
+                if not 0 <= partition.partition_index < count
             ]
         if topic is not None and existing:
             commits.append(TopicCommit(topic.name, topic.topic_id, existing))
-            asked.append((answer, existing))
+            asked.append(wanted)
 
     def answered(errors: list[list[ErrorCode]]) -> OffsetCommitResponse:
-        for (answer, partitions), codes in zip(asked, errors, strict=True):
+        answers = list(missing.values())
+        for wanted, commit, codes in zip(asked, commits, errors, strict=True):
+            answer = missing.get(_key(wanted))
+            if answer is None:
+                answer = AnsweredTopic(name=wanted.name, topic_id=wanted.topic_id)
+                answers.append(answer)
             answer.partitions += [
                 AnsweredPartition(partition_index=partition.partition_index, error_code=code)
-                for partition, code in zip(partitions, codes, strict=True)
+                for partition, code in zip(commit.partitions, codes, strict=True)
             ]
-        return OffsetCommitResponse(topics=[answer for answer in answers.values() if answer.partitions])
+        return OffsetCommitResponse(topics=answers)
 
     def refused(error: KafkaError) -> OffsetCommitResponse:
-        return answered([[error.error_code] * len(partitions) for _, partitions in asked])
+        return answered([[error.error_code] * len(commit.partitions) for commit in commits])
 
     if not commits:
         return answered([])
@@ -81,8 +87,5 @@ def failed(request: OffsetCommitRequest, error: ErrorCode) -> OffsetCommitRespon
     )
 
 
-def _existing_partitions(topic: "Topic | None", wanted: AskedTopic) -> "list[OffsetCommitRequest.OffsetCommitRequestPartition]":
-    if topic is None:
-        return []
-    count = len(topic.partitions)
-    return [partition for partition in wanted.partitions if 0 <= partition.partition_index < count]
+def _key(topic: AskedTopic) -> str | bytes:
+    return topic.name or topic.topic_id

@@ -24,28 +24,33 @@ AnsweredPartition = OffsetDeleteResponse.OffsetDeleteResponsePartition
 
 def handle(context: "Context", request: OffsetDeleteRequest) -> "OffsetDeleteResponse | Later[OffsetDeleteResponse]":
     """Partitions that do not exist are answered without asking the group, and stand first; a group that refuses refuses the whole."""
-    answers: dict[str, AnsweredTopic] = {}
+    missing: dict[str, AnsweredTopic] = {}
     existing: list[tuple[str, list[int]]] = []
     for wanted in request.topics:
         topic = context.cluster.metadata.topic(wanted.name)
         count = 0 if topic is None else len(topic.partitions)
-        answer = answers.setdefault(wanted.name, AnsweredTopic(name=wanted.name))
         indexes = [partition.partition_index for partition in wanted.partitions]
-        answer.partitions += [
-            AnsweredPartition(partition_index=index, error_code=ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
-            for index in indexes
-            if not 0 <= index < count
-        ]
-        indexes = [index for index in indexes if 0 <= index < count]
-        if indexes:
-            existing.append((wanted.name, indexes))
+        found = [index for index in indexes if 0 <= index < count]
+        if topic is None or len(found) < len(indexes):
+            missing.setdefault(wanted.name, AnsweredTopic(name=wanted.name)).partitions += [
+                AnsweredPartition(partition_index=index, error_code=ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
+                for index in indexes
+                if not 0 <= index < count
+            ]
+        if found:
+            existing.append((wanted.name, found))
 
     def answered(results: list[tuple[str, list[tuple[int, ErrorCode]]]]) -> OffsetDeleteResponse:
+        answers = list(missing.values())
         for name, partitions in results:
-            answers[name].partitions += [AnsweredPartition(partition_index=index, error_code=error) for index, error in partitions]
-        return OffsetDeleteResponse(topics=[answer for answer in answers.values() if answer.partitions])
+            answer = missing.get(name)
+            if answer is None:
+                answer = AnsweredTopic(name=name)
+                answers.append(answer)
+            answer.partitions += [AnsweredPartition(partition_index=index, error_code=error) for index, error in partitions]
+        return OffsetDeleteResponse(topics=answers)
 
-    if request.topics and not existing:
+    if not existing:
         return answered([])
     return when(context.cluster.groups.delete_offsets(context, request.group_id, existing), answered)
 

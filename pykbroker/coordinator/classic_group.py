@@ -127,6 +127,7 @@ class ClassicGroup:
         "state",
         "state_since_ms",
         "static_members",
+        "subscriptions",
         "sync_timer",
     )
 
@@ -148,6 +149,8 @@ class ClassicGroup:
         self.pending_sync: set[str] = set()
         """Members of this generation that have not sent SyncGroup yet."""
         self.protocol_counts: dict[str, int] = {}
+        self.subscriptions: list[bytes] = []
+        """What the members of this generation said about themselves when it began."""
         self.joining_count = 0
         self.initial_rebalance_extended = False
         """Whether somebody joined during the current round of the initial rebalance delay."""
@@ -158,6 +161,8 @@ class ClassicGroup:
 
     def replay(self, value: "GroupMetadataValue") -> None:
         """Become what a record says. Members that are as it says keep what it does not hold: their other protocols, their parked requests."""
+        if self.state is not GroupState.STABLE or value.generation != self.generation:
+            self.subscriptions = [stored.subscription for stored in value.members]
         recorded = {stored.member_id for stored in value.members}
         for member_id in [member_id for member_id in self.members if member_id not in recorded]:
             self.remove(member_id)
@@ -296,16 +301,12 @@ class ClassicGroup:
         return topics is None or topic in topics
 
     def subscribed_topics(self) -> set[str] | None:
-        """The topics that the members consume; None where that cannot be told."""
+        """The topics that the members of this generation consume; None where that cannot be told."""
         if self.protocol_type != CONSUMER_PROTOCOL_TYPE:
             return None
-        if not self.members:
-            return set()
-        if self.protocol_name is None:
-            return None
         topics: set[str] = set()
-        for member in self.members.values():
-            subscribed = subscribed_topics(member.metadata_for(self.protocol_name))
+        for metadata in self.subscriptions:
+            subscribed = subscribed_topics(metadata)
             if subscribed is None:
                 return None
             topics.update(subscribed)
@@ -333,6 +334,14 @@ class ClassicGroup:
     def rebalance_timeout_ms(self) -> int:
         """How long the slowest member may take."""
         return max((member.rebalance_timeout_ms for member in self.members.values()), default=0)
+
+    def begin_generation(self, now_ms: int) -> None:
+        """Everybody who will has joined: they agree on a protocol, and wait for the leader's assignment."""
+        self.generation += 1
+        self.protocol_name = self.select_protocol()
+        self.subscriptions = [member.metadata_for(self.protocol_name) for member in self.members.values()]
+        self.enter(GroupState.COMPLETING_REBALANCE, now_ms)
+        self.pending_sync = set(self.members)
 
     def elect_joined_leader(self) -> bool:
         """Keep the leader if it has joined, else take the first who has. False where nobody has."""

@@ -228,10 +228,7 @@ class Rebalancer:
         if not group.elect_joined_leader():
             group.join_timer = self._call_later(group.rebalance_timeout_ms, partial(self._complete_join, group=group))
             return
-        group.generation += 1
-        group.protocol_name = group.select_protocol()
-        group.enter(GroupState.COMPLETING_REBALANCE, now_ms)
-        group.pending_sync = set(group.members)
+        group.begin_generation(now_ms)
         for member in group.members.values():
             response = _joined(group, member, with_members=member.member_id == group.leader_id)
             for waiting in group.take_joining(member):

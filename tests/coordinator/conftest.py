@@ -168,6 +168,10 @@ class GroupsKit:
         assert answered.error_code == ErrorCode.NONE, answered
         return {(topic.name, one.partition_index): one.committed_offset for topic in answered.topics for one in topic.partitions}
 
+    def subscription(self, *topics: str) -> bytes:
+        """What a consumer says about itself."""
+        return subscription(*topics)
+
     def topic_id(self, name: str) -> bytes:
         """The id of a topic, 16 ones where there is none."""
         topic = self.cluster.metadata.topic(name)

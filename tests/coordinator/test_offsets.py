@@ -108,6 +108,11 @@ class TestCommitting:
         assert [[one.error_code for one in topic.partitions] for topic in answer.topics] == [[ErrorCode.UNKNOWN_TOPIC_ID], [unknown]]
         assert kit.committed("g") == {("t", 1): 1}
 
+    def test_a_topic_without_partitions_is_answered_only_where_it_is_unknown(self, kit):
+        asked = OffsetCommitRequest.OffsetCommitRequestTopic
+        answer = kit.ask(OffsetCommitRequest(group_id="g", topics=[asked(name="t"), asked(name="gone")]), 9)
+        assert codes(answer) == [("gone", [])]
+
     def test_ten_thousand_offsets_in_one_request(self, kit):
         for name in ("wide", "broad"):
             kit.create_topic(name, 5000)
@@ -248,8 +253,15 @@ class TestDeleting:
         answer = delete_offsets(kit, "g", [("gone", 0), ("t", 0), ("u", 0), ("u", 9)])
         assert answer.error_code == ErrorCode.NONE
         unknown = ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
-        assert codes(answer) == [("gone", [(0, unknown)]), ("t", [(0, ErrorCode.GROUP_SUBSCRIBED_TO_TOPIC)]), ("u", [(9, unknown), (0, 0)])]
+        assert codes(answer) == [("gone", [(0, unknown)]), ("u", [(9, unknown), (0, 0)]), ("t", [(0, ErrorCode.GROUP_SUBSCRIBED_TO_TOPIC)])]
         assert kit.committed("g") == {("t", 0): 5}
+
+    def test_what_is_consumed_is_what_the_generation_began_with(self, kit):
+        kit.create_topic("u")
+        member = stable_member(kit, instance="i")
+        member.id, member.protocols = "", (("range", kit.subscription("u")),)
+        member.join()
+        assert codes(delete_offsets(kit, "g", [("t", 0), ("u", 0)])) == [("t", [(0, ErrorCode.GROUP_SUBSCRIBED_TO_TOPIC)]), ("u", [(0, 0)])]
 
     def test_a_group_that_is_none_of_consumers_must_be_empty(self, kit):
         member = stable_member(kit, protocol_type="connect")
