@@ -7,7 +7,7 @@ import logging
 import os
 import socket
 import struct
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -139,12 +139,12 @@ class Peer:
 async def until(condition) -> None:
     """The event loop goes on until something is so; a deadline turns a hang into a failure."""
     async with asyncio.timeout(10):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - conditions of all kinds, also of the server's own innards
             await asyncio.sleep(0)
 
 
 @pytest.fixture(params=list(LOOPS))
-def run(request) -> Iterator[object]:
+def run(request) -> Callable[[object], None]:
     """Runs a test's coroutine with a Bench, on each event loop there is; afterwards nothing is left open."""
 
     def run_on_loop(test) -> None:
@@ -165,7 +165,7 @@ def run(request) -> Iterator[object]:
             runner.run(whole())
         gc.collect()
 
-    yield run_on_loop
+    return run_on_loop
 
 
 def test_pipelined_requests_are_answered_in_order(run) -> None:
