@@ -23,7 +23,7 @@ AnsweredPartition = OffsetDeleteResponse.OffsetDeleteResponsePartition
 
 
 def handle(context: "Context", request: OffsetDeleteRequest) -> "OffsetDeleteResponse | Later[OffsetDeleteResponse]":
-    """Partitions that do not exist are answered without asking the group, and stand first; a group that refuses refuses the whole."""
+    """Partitions that do not exist stand first in the answer; a group that refuses refuses the whole."""
     missing: dict[str, AnsweredTopic] = {}
     existing: list[tuple[str, list[int]]] = []
     for wanted in request.topics:
@@ -50,8 +50,6 @@ def handle(context: "Context", request: OffsetDeleteRequest) -> "OffsetDeleteRes
             answer.partitions += [AnsweredPartition(partition_index=index, error_code=error) for index, error in partitions]
         return OffsetDeleteResponse(topics=answers)
 
-    if not existing:
-        return answered([])
     return when(context.cluster.groups.delete_offsets(context, request.group_id, existing), answered)
 
 

@@ -274,7 +274,9 @@ class TestDeleting:
 
     @pytest.mark.parametrize(("group", "error"), [("unknown", ErrorCode.GROUP_ID_NOT_FOUND), ("", ErrorCode.INVALID_GROUP_ID)])
     def test_the_group_must_be_there(self, kit, group, error):
-        assert delete_offsets(kit, group, [("t", 0)]).error_code == error
+        for partitions in ([("t", 0)], [("gone", 0)], []):
+            answer = delete_offsets(kit, group, partitions)
+            assert (answer.error_code, answer.topics) == (error, [])
 
     def test_groups_go_with_their_offsets_unless_they_have_members(self, kit):
         stable_member(kit, "busy")
