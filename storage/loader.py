@@ -110,7 +110,8 @@ def _recover(recovered: UnifiedLog) -> Iterator[int]:
     recovered.recovery_point = min(recovered.recovery_point, recovered.end_offset)
     yield from _recover_producers(recovered, first)
     if recovered.config.flush_messages <= 1:
-        recovered.flush()
+        # whoever asks for this expects what is there to be on disk, and consumers see no more than that
+        recovered.sync_rest()
     yield recovered.end_offset
 
 

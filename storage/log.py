@@ -232,7 +232,7 @@ class UnifiedLog:
 
     def _must_roll(self, segment: LogSegment, batch: RecordBatch, now_ms: int) -> bool:
         """Kafka's rules: full, old by the first batch's time, an index full, an offset too far from the base."""
-        if batch.next_offset - segment.base_offset > _MAX_RELATIVE_OFFSET:
+        if batch.last_offset - segment.base_offset > _MAX_RELATIVE_OFFSET:
             return True
         if segment.size == 0:
             return False
