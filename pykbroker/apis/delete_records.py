@@ -8,11 +8,15 @@ Not done    nothing.
 Semantics   L-12 … L-17, L-19.  Sources: KIP-107.
 """
 
+import logging
+
 from pykbroker.context import Context
 from pykbroker.protocol.errors import ErrorCode, KafkaError
 from pykbroker.protocol.messages import DeleteRecordsRequest, DeleteRecordsResponse
 
 VERSIONS = range(3)
+
+log = logging.getLogger("pykbroker")
 
 NO_LOW_WATERMARK = -1
 
@@ -34,7 +38,7 @@ def handle(context: Context, request: DeleteRecordsRequest) -> DeleteRecordsResp
     try:
         context.cluster.logs.checkpoint_start_offsets()
     except OSError as error:
-        context.cluster.report(error, "The start offsets of the logs could not be written down")
+        log.error("The start offsets of the logs could not be written down: %s", error)
         return failed(request, ErrorCode.KAFKA_STORAGE_ERROR)
     return DeleteRecordsResponse(topics=topics)
 

@@ -277,6 +277,8 @@ class _Fetch:
 
     def _count(self, wanted: Wanted, log: UnifiedLog) -> None:
         """How much there is by now. Raises KafkaError where a read would."""
+        if log.offline is not None:
+            raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR)
         available = self._available.get(wanted)
         if available is not None and available.grow(log):
             return
