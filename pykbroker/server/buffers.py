@@ -4,7 +4,7 @@ Touching fresh memory costs more than filling it, so buffers are kept and lent a
 records, say) exports its buffer; a bytearray that is exported refuses to be resized, and that is the check.
 """
 
-from collections import deque
+from collections import defaultdict, deque
 
 from pykbroker.limits import KEPT_RECEIVE_BYTES, SMALLEST_RECEIVE_BUFFER
 
@@ -17,7 +17,7 @@ class ReceiveBuffers:
 
     def __init__(self) -> None:
         self.lent_bytes = 0
-        self._shelves: dict[int, deque[bytearray]] = {}
+        self._shelves: defaultdict[int, deque[bytearray]] = defaultdict(deque)
         self._kept_bytes = 0
 
     def take(self, size: int) -> bytearray:
@@ -35,13 +35,11 @@ class ReceiveBuffers:
         self.lent_bytes -= capacity
         if capacity <= _LARGEST_KEPT and self._kept_bytes + capacity <= KEPT_RECEIVE_BYTES:
             self._kept_bytes += capacity
-            self._shelves.setdefault(capacity, deque()).append(buffer)
+            self._shelves[capacity].append(buffer)
 
     def _from_shelf(self, capacity: int) -> bytearray | None:
         """The buffer that was used last and is free: it is the one most likely in the processor's cache."""
-        shelf = self._shelves.get(capacity)
-        if not shelf:
-            return None
+        shelf = self._shelves[capacity]
         for _ in range(min(_TRIES, len(shelf))):
             buffer = shelf.pop()
             if nobody_looks_at(buffer):

@@ -8,8 +8,8 @@ The end of a peer's sending (EOF) changes nothing for the answers it is owed (W-
 import asyncio
 import logging
 import struct
-import time
 from collections import deque
+from time import monotonic
 from typing import TYPE_CHECKING, cast
 
 from pykbroker.context import Answer, Close
@@ -174,7 +174,7 @@ class Connection(asyncio.BufferedProtocol):
         if self._pumping or self.lost:
             return
         self._pumping = True
-        turn_ends = time.monotonic() + _MAX_TURN_SECONDS
+        turn_ends = None
         try:
             while not self._must_wait():
                 frame = self._next_frame()
@@ -182,14 +182,19 @@ class Connection(asyncio.BufferedProtocol):
                     break
                 self._answer(frame)
                 del frame
-                if time.monotonic() > turn_ends:
+                if self._start == self._end:
+                    break
+                if turn_ends is None:
+                    turn_ends = monotonic() + _MAX_TURN_SECONDS
+                elif monotonic() > turn_ends:
                     self._continue_soon()
                     break
         finally:
             self._pumping = False
         self._flush()
         self._see_to_room()
-        self._close_if_done()
+        if self._peer_is_done or self._draining:
+            self._close_if_done()
 
     def _must_wait(self) -> bool:
         return (
@@ -245,7 +250,10 @@ class Connection(asyncio.BufferedProtocol):
         except Exception as error:  # noqa: BLE001 - law 3: one bad request hurts nobody else
             self._server.unexpected(error)
             outcome = Close("the broker failed to handle it")
-        self._take_outcome(outcome)
+        if type(outcome) is list and not self._unanswered and not self._closing:
+            self._collect(outcome)
+        else:
+            self._take_outcome(outcome)
 
     def _take_outcome(self, outcome: "Outcome | Later[Outcome]") -> None:
         """Send it, or keep its place in the queue."""
@@ -291,15 +299,17 @@ class Connection(asyncio.BufferedProtocol):
             return
         if isinstance(outcome, Close):
             if outcome.after is not None:
-                self._out += outcome.after
-                self._out_bytes += sum(map(len, outcome.after))
+                self._collect(outcome.after)
             log.debug("%s closed: %s", self.session.client_host, outcome.reason)
             self._close_after_answers()
         else:
-            self._out += outcome
-            self._out_bytes += sum(map(len, outcome))
-            if self._out_bytes > _COLLECTED_BYTES:
-                self._flush()
+            self._collect(outcome)
+
+    def _collect(self, answer: Answer) -> None:
+        self._out += answer
+        self._out_bytes += len(answer[0]) if len(answer) == 1 else sum(map(len, answer))
+        if self._out_bytes > _COLLECTED_BYTES:
+            self._flush()
 
     def _close_after_answers(self) -> None:
         self._flush()
@@ -347,7 +357,10 @@ class Connection(asyncio.BufferedProtocol):
         here = self._end - self._start
         if not here:
             self._give_buffer_back()
-        elif self._needed > len(buffer) - self._start and self._start:
+            if self._reading_paused:
+                self._pause_reading(self._closing)
+            return
+        if self._needed > len(buffer) - self._start and self._start:
             self._move(2 * here)
         too_much = here >= max(self._needed, MAX_PIPELINED_BYTES_PER_CONNECTION)
         starved = self._needed > SMALLEST_RECEIVE_BUFFER and self._server.buffers.lent_bytes > MAX_RECEIVE_BYTES
