@@ -205,7 +205,9 @@ def _compress_lz4(data: Buffer, level: int | None) -> bytes:
     if lz4 is None:
         import cramjam
 
-        return bytes(cramjam.lz4.compress(data, level=wanted))
+        packer = cramjam.lz4.Compressor(level=wanted, content_checksum=False, block_linked=False)
+        packer.compress(data)
+        return bytes(packer.finish())
     compressed: bytes = lz4.compress(bytes(data), compression_level=wanted, block_linked=False, store_size=False)
     return compressed
 

@@ -34,6 +34,10 @@ class BadLength(BadRecord):
     """A record whose length is no number; Kafka has no error code for that where the batch is not compressed."""
 
 
+class TooManyRecords(ValueError):  # noqa: N818 - a state of the input
+    """More records that differ in layout than may be walked by hand, which would take too long."""
+
+
 class Walked(NamedTuple):
     """What a walk found out about the records on its way. Timestamps are deltas, as the records have them."""
 
@@ -44,12 +48,12 @@ class Walked(NamedTuple):
     """Whether the offset deltas are 0, 1, 2, …"""
 
 
-def walk(windows: Iterable[Buffer], count: int) -> Walked:
+def walk(windows: Iterable[Buffer], count: int, most_by_hand: int = 2**31 - 1) -> Walked:
     """Walk exactly `count` records, which the windows hold one behind the other.
 
-    Raises BadRecord, and whatever the windows raise.
+    Raises BadRecord, TooManyRecords, and whatever the windows raise.
     """
-    walker = _Walker(count)
+    walker = _Walker(count, most_by_hand)
     rest: Buffer = b""
     missing = 0
     gathered: list[Buffer] = []
@@ -76,10 +80,11 @@ def walk(windows: Iterable[Buffer], count: int) -> Walked:
 class _Walker:
     """How far a walk has come, and what it has found on the way."""
 
-    __slots__ = ("all_have_keys", "count", "largest", "number", "offsets_count_up", "smallest", "start")
+    __slots__ = ("all_have_keys", "by_hand_left", "count", "largest", "number", "offsets_count_up", "smallest", "start")
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, most_by_hand: int) -> None:
         self.count = count
+        self.by_hand_left = most_by_hand
         self.number = 0
         self.largest = -(2**63)
         self.smallest = 2**63 - 1
@@ -95,6 +100,9 @@ class _Walker:
         pause = 1
         while self.number < self.count:
             until = min(self.number + pause, self.count)
+            self.by_hand_left -= until - self.number
+            if self.by_hand_left < 0:
+                raise TooManyRecords("too many records of different layout")
             position = self.by_hand(window, position, until)
             if self.number < until:
                 return position

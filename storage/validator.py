@@ -29,7 +29,7 @@ from pykbroker.protocol.records import (
     TimestampType,
 )
 from pykbroker.protocol.wire import Buffer, Malformed, varlong
-from pykbroker.storage.record_walk import BadLength, BadRecord, RecordFields, Walked, each_record, walk
+from pykbroker.storage.record_walk import BadLength, BadRecord, RecordFields, TooManyRecords, Walked, each_record, walk
 
 SMALLEST_LEGACY_RECORD = 14
 """A length field below this is not even that of an old message."""
@@ -45,6 +45,11 @@ COPY_SIZE = 256 * 1024
 """Of an uncompressed batch of small records so much is copied at a time: little enough to stay in the processor's cache."""
 
 LARGE_RECORD_SIZE = 512
+
+SMALLEST_RECORD = 7
+ALWAYS_ALLOWED_BYTES = 1024 * 1024
+"""A compressed batch may hold no more records of different layouts than an uncompressed one of max.message.bytes, or of this size, could: some
+150,000, each of `SMALLEST_RECORD` bytes. Walking more would hold up everybody else."""
 
 MOST_RECORD_ERRORS = 10_000
 """So many refused records are named, and no more: an answer shall not be many times as large as what was sent."""
@@ -160,6 +165,8 @@ def validate(batch: memoryview, settings: ValidationSettings, now_ms: int) -> Re
     smallest, largest = _timestamps(header, walked)
     if not _is_surely_taken(header, walked, smallest, largest, settings, now_ms):
         _refuse_records(header, settings, now_ms)
+    if smallest < -(2**63) or largest >= 2**63:
+        smallest, largest = _timestamps_wrapped(header, settings)
     if settings.compression is not None and settings.compression != header.attributes & 7:
         _check_can_be_packed(header, smallest)
         header = _recompressed(header, walked, settings.compression, settings)
@@ -190,12 +197,12 @@ def _check_header(header: RecordBatch) -> None:
 def _walked(header: RecordBatch, settings: ValidationSettings) -> Walked:
     """Every record walked (P-08, P-31). What is no such compression at all is the client's bug, and answered as Kafka does (P-30)."""
     try:
-        return walk(_windows(header, settings), header.record_count)
+        return walk(_windows(header, settings), header.record_count, _most_by_hand(settings))
     except BadLength:
         raise RecordsRefused(ErrorCode.INVALID_RECORD if header.attributes & 7 else ErrorCode.UNKNOWN_SERVER_ERROR) from None
     except BadRecord:
         raise RecordsRefused(ErrorCode.INVALID_RECORD) from None
-    except TooLarge as error:
+    except (TooLarge, TooManyRecords) as error:
         raise RecordsRefused(ErrorCode.MESSAGE_TOO_LARGE, str(error), in_shape=False) from None
     except Malformed:
         raise RecordsRefused(ErrorCode.UNKNOWN_SERVER_ERROR) from None
@@ -220,15 +227,24 @@ def _decompressed_limit(settings: ValidationSettings) -> int:
     return max(SMALLEST_DECOMPRESSED_LIMIT, 10 * settings.max_message_bytes)
 
 
+def _most_by_hand(settings: ValidationSettings) -> int:
+    return max(ALWAYS_ALLOWED_BYTES, settings.max_message_bytes) // SMALLEST_RECORD
+
+
 def _timestamps(header: RecordBatch, walked: Walked) -> tuple[int, int]:
-    """The smallest and the largest. In a batch that claims append time all have the one in the header. As in Kafka they wrap round at 64 bits."""
+    """The smallest and the largest. In a batch that claims append time all have the one in the header."""
     if header.attributes & _LOG_APPEND_TIME:
         return header.max_timestamp, header.max_timestamp
-    smallest, largest = header.base_timestamp + walked.smallest_timestamp, header.base_timestamp + walked.largest_timestamp
-    if smallest >= -(2**63) and largest < 2**63:
-        return smallest, largest
-    every = [_wrapped(header.base_timestamp + record.timestamp_delta) for record in _each_record(header)]
-    return min(every), max(every)
+    return header.base_timestamp + walked.smallest_timestamp, header.base_timestamp + walked.largest_timestamp
+
+
+def _timestamps_wrapped(header: RecordBatch, settings: ValidationSettings) -> tuple[int, int]:
+    """The same where some are beyond 64 bits, at which they wrap round, as in Kafka."""
+    smallest, largest = 2**63 - 1, -(2**63)
+    for record in _each_record(header, settings):
+        timestamp = _wrapped(header.base_timestamp + record.timestamp_delta)
+        smallest, largest = min(smallest, timestamp), max(largest, timestamp)
+    return smallest, largest
 
 
 def _wrapped(timestamp: int) -> int:
@@ -249,7 +265,7 @@ def _refuse_records(header: RecordBatch, settings: ValidationSettings, now_ms: i
     errors: list[RecordError] = []
     code = ErrorCode.INVALID_RECORD
     stamped = header.timestamp_type is TimestampType.LOG_APPEND_TIME
-    for index, record in enumerate(_each_record(header)):
+    for index, record in enumerate(_each_record(header, settings)):
         if settings.is_compacted and not record.has_key:
             errors.append(RecordError(index, "A record without a key is not taken by a compacted topic."))
         elif settings.timestamp_type is TimestampType.LOG_APPEND_TIME:
@@ -283,9 +299,17 @@ def _timely_in_words(settings: ValidationSettings, now_ms: int) -> str:
     return f"between {earliest} and {now_ms + settings.timestamp_after_max_ms}, which the topic's message.timestamp limits allow now"
 
 
-def _each_record(header: RecordBatch) -> Iterator[RecordFields]:
-    """Of a batch that has been walked, so that its size is known to be within the limit."""
-    return each_record(bytes(header.payload()), header.record_count)
+def _each_record(header: RecordBatch, settings: ValidationSettings) -> Iterator[RecordFields]:
+    """Of a batch that has been walked."""
+    return each_record(_payload(header, settings), header.record_count)
+
+
+def _payload(header: RecordBatch, settings: ValidationSettings) -> bytearray:
+    """All records, decompressed, in one piece, which grows as they come: never twice their size."""
+    payload = bytearray()
+    for window in _windows(header, settings):
+        payload += window
+    return payload
 
 
 def _check_can_be_packed(header: RecordBatch, smallest_timestamp: int) -> None:
@@ -297,7 +321,7 @@ def _check_can_be_packed(header: RecordBatch, smallest_timestamp: int) -> None:
 
 def _recompressed(header: RecordBatch, walked: Walked, target: CompressionType, settings: ValidationSettings) -> RecordBatch:
     """The same batch in the topic's compression (P-16). Where offsets or timestamps count from elsewhere than usual, the records are packed anew."""
-    payload = header.payload(_decompressed_limit(settings))
+    payload = _payload(header, settings)
     base_timestamp = header.base_timestamp
     stamped = header.timestamp_type is TimestampType.LOG_APPEND_TIME
     first_delta = next(each_record(payload, 1)).timestamp_delta
@@ -312,7 +336,7 @@ def _recompressed(header: RecordBatch, walked: Walked, target: CompressionType, 
     return _with_checksum(memoryview(batch))
 
 
-def _packed_anew(header: RecordBatch, payload: Buffer, base_timestamp: int) -> bytes:
+def _packed_anew(header: RecordBatch, payload: bytearray, base_timestamp: int) -> bytearray:
     """The records with offsets 0, 1, 2, … and timestamps that count from the first one's."""
     out = bytearray()
     stamped = header.timestamp_type is TimestampType.LOG_APPEND_TIME
@@ -322,7 +346,7 @@ def _packed_anew(header: RecordBatch, payload: Buffer, base_timestamp: int) -> b
         out += varlong(len(front) + len(record.rest))
         out += front
         out += record.rest
-    return bytes(out)
+    return out
 
 
 def _corrected(header: RecordBatch, settings: ValidationSettings, largest_timestamp: int) -> RecordBatch:
