@@ -7,12 +7,17 @@ opening ten thousand partitions costs a directory listing each. Only `recover` c
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from pykbroker.protocol.records import HEADER_SIZE, LOG_OVERHEAD, CorruptBatch, RecordBatch
+from pykbroker.protocol.records import HEADER_SIZE, LOG_OVERHEAD, MAGIC_OFFSET, CorruptBatch, RecordBatch
 from pykbroker.protocol.wire import Buffer
 from pykbroker.storage.files import Files
 from pykbroker.storage.index import OffsetIndex, TimeIndex
 
+CURRENT_MAGIC = 2
+
 _SCAN_SIZE = 64 * 1024
+_LOOK_SIZE = 4096
+"""As Kafka's index interval: the batch that is looked for mostly begins within so many bytes of where the index points to."""
+
 SUFFIXES = ("log", "index", "timeindex", "txnindex", "snapshot")
 """All files of a segment. The snapshot is the producers' state as it was where the segment begins."""
 
@@ -113,35 +118,34 @@ class LogSegment:
         """
         if not self._is_open:
             self.open()
+        position, size, seen = self._find(offset)
+        if size > max_bytes:
+            if not at_least_one:
+                return position, b""
+            max_bytes = size
+        size = min(self.size - position, max_bytes)
+        return position, seen[:size] if size <= len(seen) else self.files.read(self.log_name, position, size)
+
+    def _find(self, offset: int) -> tuple[int, int, Buffer]:
+        """Position and size of the batch that holds `offset`, or of the next one behind it, and what was seen from there on; else the end and 0.
+
+        Headers are looked at first, a few kilobytes at a time, so that what is answered with is read once, and nothing else with it.
+        """
         last_base_offset, position = self._last_batch
         if offset < last_base_offset:
             position = self.index.position_before(self.files, offset - self.base_offset)
-        data = memoryview(self.files.read(self.log_name, position, min(self.size - position, max_bytes + 2 * self.index_interval_bytes)))
-        at = 0
-        while True:
-            if len(data) - at < HEADER_SIZE:
-                position, at = position + at, 0
-                if position >= self.size:
-                    return position, b""
-                data = memoryview(self.files.read(self.log_name, position, min(self.size - position, max(max_bytes, _SCAN_SIZE))))
-                if len(data) < HEADER_SIZE:
-                    return position, b""
-                continue
-            size, next_offset = _size_and_next_offset(data, at)
-            if next_offset > offset:
+        while self.size - position >= HEADER_SIZE:
+            data = memoryview(self.files.read(self.log_name, position, min(self.size - position, _LOOK_SIZE)))
+            if len(data) < HEADER_SIZE:
                 break
-            if size > len(data) - at:
-                position, at, data = position + at + size, 0, memoryview(b"")
-            else:
+            at = 0
+            while len(data) - at >= HEADER_SIZE:
+                size, next_offset = _size_and_next_offset(data, at)
+                if next_offset > offset:
+                    return position + at, size, data[at:]
                 at += size
-        if size > max_bytes:
-            if not at_least_one:
-                return position + at, b""
-            max_bytes = size
-        if at + max_bytes > len(data) and position + len(data) < self.size:
-            position, at = position + at, 0
-            data = memoryview(self.files.read(self.log_name, position, min(self.size - position, max_bytes)))
-        return position + at, data[at : at + max_bytes]
+            position += at
+        return self.size, 0, b""
 
     def batches_from(self, position: int = 0) -> Iterator[Placed]:
         """Every batch from a position on; ends, or raises CorruptBatch, where the file holds no whole batch any more."""
@@ -199,7 +203,7 @@ class LogSegment:
         next_offset = self.base_offset
         try:
             for position, batch in self.batches_from(0):
-                if batch.magic != 2 or batch.base_offset < next_offset or not batch.is_sound():
+                if batch.magic != CURRENT_MAGIC or batch.base_offset < next_offset or not batch.is_sound():
                     break
                 next_offset = batch.next_offset
                 self._see(position, batch)
@@ -229,11 +233,12 @@ class LogSegment:
         if self._is_open:
             return
         if self.index.open_for(self.files, self.size) and self.times.open(self.files):
-            self._see_tail()
+            try:
+                self._see_tail()
+            except CorruptBatch:
+                self._index_anew()
         else:
-            self._forget_indexes()
-            for position, batch in self.batches_from(0):
-                self._see(position, batch)
+            self._index_anew()
         self._is_open = True
 
     def mark_deleted(self) -> None:
@@ -249,6 +254,18 @@ class LogSegment:
         for suffix in SUFFIXES:
             self.files.delete(self.name(suffix) + ".deleted")
             self.files.delete(self.name(suffix))
+
+    def _index_anew(self) -> None:
+        """Indexes that are missing or wrong are made again; what the batches' checksums say is not asked here."""
+        self._forget_indexes()
+        for position, batch in self.batches_from(0):
+            self._see(position, batch)
+
+    def _begins_at_or_before(self, data: memoryview, offset: int) -> bool:
+        """Whether that is a batch, and one that an index may point to for an offset: a damaged index points anywhere."""
+        if len(data) < HEADER_SIZE or data[MAGIC_OFFSET] != CURRENT_MAGIC:
+            return False
+        return self.base_offset <= int.from_bytes(data[:8], "big", signed=True) <= offset
 
     def _see(self, position: int, batch: RecordBatch) -> None:
         """Count a batch in, as if it had just been appended."""
