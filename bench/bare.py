@@ -93,7 +93,7 @@ class Bare(asyncio.BufferedProtocol):
                 raise ValueError("checksum")
             records = int.from_bytes(batch[57:61])
             if self.walks:
-                walk(bytes(batch[61:]), records)
+                walk([bytes(batch[61:])], records)
             struct.pack_into(">q", batch, 0, partition.offset)
             os.write(partition.file, batch)
             out.append(struct.pack(">ihqqqBBB", index, 0, partition.offset, -1, 0, 1, 0, 0))

@@ -140,6 +140,8 @@ def consume_bulk(port, topic, partitions, _record_size, megabytes):
                 offsets[one.partition_index] = found.next_offset
         if received == before:
             break
+    if not received:
+        raise RuntimeError("nothing was there to read")
     seconds = time.perf_counter() - started
     peer.close()
     return received / seconds / 1e6
