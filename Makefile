@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: run test check format stubs schemas docs compat compat-clients oracle bench fuzz torture wheel clean
+.PHONY: run test check format stubs schemas docs compat compat-clients compat-storage oracle bench bench-startup fuzz torture clean
 
 run: $(VENV)/run.stamp
 	$(BIN)/python -m pykbroker $(ARGS)
@@ -20,6 +20,41 @@ check: $(VENV)/check.stamp
 format: $(VENV)/check.stamp
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# What is generated: each has a test that makes it anew and compares.
+schemas: oracle
+	$(BIN)/python scripts/convert_schemas.py "$$($(BIN)/python compat/oracle/kafka.py install)"
+
+stubs: $(VENV)/test.stamp
+	$(BIN)/python scripts/make_stubs.py
+
+docs: $(VENV)/test.stamp
+	$(BIN)/python -m pykbroker.config_page > docs/CONFIGS.md
+
+# Beside Apache Kafka: needs Java and Maven; says so where they are missing.
+oracle: $(VENV)/test.stamp
+	$(BIN)/python compat/oracle/kafka.py install
+
+compat: compat-storage compat-clients
+
+compat-storage: $(VENV)/test.stamp
+	$(BIN)/python -m compat.storage.dump_log_segments
+
+compat-clients: $(VENV)/test.stamp
+	$(BIN)/python compat/clients/run.py $(ARGS)
+
+bench: $(VENV)/test.stamp
+	$(BIN)/python bench/run.py $(ARGS)
+
+bench-startup: $(VENV)/test.stamp
+	$(BIN)/python bench/startup.py
+
+# Trying to break it: seeds are printed.
+fuzz: $(VENV)/test.stamp
+	$(BIN)/python tests/torture/fuzz.py $(ARGS)
+
+torture: $(VENV)/test.stamp
+	$(BIN)/python tests/torture/kill_cycles.py --cycles 100 $(ARGS)
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

@@ -5,7 +5,7 @@
     python compat/oracle/kafka.py stop NAME
     python compat/oracle/kafka.py tool CLASS ARGUMENT...        one of Kafka's command-line tools, such as TopicCommand
 
-Needs Java 17 or newer and Maven; `available()` says what is missing. The cache is $KAFKA_ORACLE_HOME, or ~/.cache/kafka-oracle/VERSION.
+Needs Java 17 or newer and Maven; `missing()` says what is not there. The cache is $KAFKA_ORACLE_HOME, or ~/.cache/kafka-oracle/VERSION.
 """
 
 import argparse
