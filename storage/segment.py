@@ -133,7 +133,7 @@ class LogSegment:
         """
         last_base_offset, position = self._last_batch
         if offset < last_base_offset:
-            position = self.index.position_before(self.files, offset - self.base_offset)
+            position = self._indexed_position(offset)
         while self.size - position >= HEADER_SIZE:
             data = memoryview(self.files.read(self.log_name, position, min(self.size - position, _LOOK_SIZE)))
             if len(data) < HEADER_SIZE:
@@ -172,7 +172,7 @@ class LogSegment:
     def batches_from_offset(self, offset: int) -> Iterator[Placed]:
         """Every batch from the one that holds `offset`, or the next one behind it, on."""
         self.open()
-        for placed in self.batches_from(self.index.position_before(self.files, offset - self.base_offset)):
+        for placed in self.batches_from(self._indexed_position(offset)):
             if placed.batch.last_offset >= offset:
                 yield placed
 
@@ -261,11 +261,15 @@ class LogSegment:
         for position, batch in self.batches_from(0):
             self._see(position, batch)
 
-    def _begins_at_or_before(self, data: memoryview, offset: int) -> bool:
-        """Whether that is a batch, and one that an index may point to for an offset: a damaged index points anywhere."""
-        if len(data) < HEADER_SIZE or data[MAGIC_OFFSET] != CURRENT_MAGIC:
-            return False
-        return self.base_offset <= int.from_bytes(data[:8], "big", signed=True) <= offset
+    def _indexed_position(self, offset: int) -> int:
+        """Where to begin to look for an offset. A damaged index points anywhere: only a batch that begins at or before the offset is believed."""
+        position = self.index.position_before(self.files, offset - self.base_offset)
+        if not position:
+            return 0
+        head = self.files.read(self.log_name, position, HEADER_SIZE) if position < self.size else b""
+        if len(head) < HEADER_SIZE or head[MAGIC_OFFSET] != CURRENT_MAGIC:
+            return 0
+        return position if self.base_offset <= int.from_bytes(head[:8], "big", signed=True) <= offset else 0
 
     def _see(self, position: int, batch: RecordBatch) -> None:
         """Count a batch in, as if it had just been appended."""
