@@ -28,7 +28,6 @@ OFFSET_WITH_EXPIRY_VERSION = 1
 """The only version that says when an offset expires: v2-v4 commits with a retention time of their own (O-11)."""
 
 _SHORT = struct.Struct(">h")
-_NO_TOPIC_ID = bytes(16)
 
 _VALUES: dict[int, type[Message]] = {
     LegacyOffsetCommitKey.API_KEY: OffsetCommitValue,

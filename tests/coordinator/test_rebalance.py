@@ -2,8 +2,9 @@
 
 import pytest
 
+from pykbroker.apis import served
 from pykbroker.protocol.errors import ErrorCode
-from pykbroker.protocol.messages import JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest, SyncGroupRequest
+from pykbroker.protocol.messages import LeaveGroupRequest, ListGroupsRequest
 
 TWO_PROTOCOLS = (("range", b"r"), ("sticky", b"s"))
 
@@ -568,6 +569,21 @@ def test_a_thousand_members_share_in_one_rebalance(new_kit):
     assert [answer.response.assignment for answer in waiting] == [str(number).encode() for number in range(1, 1000)]
 
 
-def test_requests_name_what_their_version_has():
-    """The kit speaks the newest versions; older ones are checked where they differ. This holds the ranges to Kafka's."""
-    assert (range(10), range(6), range(6)) == (JoinGroupRequest.VERSIONS, SyncGroupRequest.VERSIONS, LeaveGroupRequest.VERSIONS)
+@pytest.mark.parametrize(
+    ("api_key", "versions"),
+    [
+        (8, range(2, 11)),
+        (9, range(1, 11)),
+        (10, range(7)),
+        (11, range(10)),
+        (12, range(5)),
+        (13, range(6)),
+        (14, range(6)),
+        (15, range(7)),
+        (16, range(6)),
+        (42, range(3)),
+        (47, range(1)),
+    ],
+)
+def test_every_version_of_kafka_4_3_is_served(api_key, versions):
+    assert served(api_key).VERSIONS == versions
