@@ -586,4 +586,4 @@ def test_a_thousand_members_share_in_one_rebalance(new_kit):
     ],
 )
 def test_every_version_of_kafka_4_3_is_served(api_key, versions):
-    assert served(api_key).VERSIONS == versions
+    assert versions == served(api_key).VERSIONS
