@@ -5,11 +5,16 @@ log's start, and when the partition is deleted or its leader is another one. Nob
 watchers are kept, only once there is a use for them.
 """
 
+from collections.abc import Callable
+from functools import cache
 from typing import TYPE_CHECKING, Protocol
 
 from pykbroker.later import Later
+from pykbroker.log_directory import topic_id_text
 from pykbroker.protocol.errors import ErrorCode, KafkaError
-from pykbroker.storage.log import LogAppendInfo, UnifiedLog
+from pykbroker.storage import checkpoints, loader
+from pykbroker.storage.log import LogAppendInfo, LogConfig, UnifiedLog
+from pykbroker.storage.memory_files import MemoryFiles
 
 if TYPE_CHECKING:
     from pykbroker.cluster import Cluster
@@ -32,6 +37,7 @@ class Partition:
 
     __slots__ = (
         "_cluster",
+        "_is_unwritten",
         "_log",
         "_watchers",
         "deleted",
@@ -66,6 +72,8 @@ class Partition:
         self.deleted = False
         self._cluster = cluster
         self._log: UnifiedLog | None = None
+        self._is_unwritten = False
+        """Known to have no log on disk, as long as `_log` is None."""
         self._watchers: dict[Watcher, None] | None = None
 
     def __repr__(self) -> str:
@@ -73,12 +81,34 @@ class Partition:
 
     @property
     def log(self) -> UnifiedLog:
-        """Its log, opened when it is first asked for. Raises KafkaError(KAFKA_STORAGE_ERROR) where that fails."""
+        """Its log, to write to; opened, or made, when it is first asked for. Raises KafkaError(KAFKA_STORAGE_ERROR) where that fails."""
         log = self._log
         if log is None:
             log = self._log = self._cluster.logs.log_of(self.topic.name, self.index, self.topic.topic_id)
             log.on_high_watermark = self._synced
         return log
+
+    @property
+    def log_to_read(self) -> UnifiedLog:
+        """The same; but as long as nobody has ever written to it, an empty one that all such partitions share, and nothing is made on disk."""
+        if self._log is not None:
+            return self._log
+        if not self._is_unwritten:
+            if self._is_written():
+                return self.log
+            self._is_unwritten = True
+        return _nothing_written()
+
+    def _is_written(self) -> bool:
+        """Whether there is a log of it, opened by somebody or on disk."""
+        name, index = self.topic.name, self.index
+        if (name, index) in self._cluster.logs.logs:
+            return True
+        try:
+            written_id = checkpoints.read_partition_metadata(self._cluster.files, f"{name}-{index}")
+        except (OSError, ValueError):
+            return True  # opening it tells what is wrong
+        return written_id == topic_id_text(self.topic.topic_id)
 
     # -- leadership ----------------------------------------------------------------------------------------------
 
@@ -93,7 +123,7 @@ class Partition:
 
         The current epoch ends at the end of the log, also when nothing has been written in it yet. One before the first ended where that began.
         """
-        log = self.log
+        log = self.log_to_read
         if leader_epoch == self.leader_epoch:
             return leader_epoch, log.end_offset
         if leader_epoch == NO_EPOCH or leader_epoch > self.leader_epoch:
@@ -110,7 +140,7 @@ class Partition:
     @property
     def epoch_at_start(self) -> int:
         """The epoch that wrote the record at the log's start; the current one where there is none (L-01)."""
-        log = self.log
+        log = self.log_to_read
         written = log.leader_epochs.epoch_of(log.start_offset)
         return self.leader_epoch if written < 0 or log.start_offset == log.end_offset else written
 
@@ -147,7 +177,7 @@ class Partition:
 
         It survives a crash once the start offsets are checkpointed. Raises OffsetOutOfRange, KafkaError.
         """
-        log = self.log
+        log = self.log_to_read
         start_offset = log.start_offset
         log.delete_records(log.high_watermark if before_offset == NO_OFFSET else before_offset)
         if log.start_offset != start_offset:
@@ -182,3 +212,13 @@ class Partition:
 
     def _synced(self, _log: UnifiedLog) -> None:
         self.changed()
+
+
+@cache
+def _nothing_written() -> UnifiedLog:
+    """A log without a record, which nobody writes to."""
+    return loader.create(MemoryFiles(), "nothing-written", LogConfig(), _never, 0)
+
+
+def _never(_work: Callable[[], None]) -> Later[None]:
+    raise AssertionError("nothing is ever written to a log that is only read")

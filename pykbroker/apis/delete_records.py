@@ -37,8 +37,8 @@ def handle(context: Context, request: DeleteRecordsRequest) -> DeleteRecordsResp
     ]
     try:
         context.cluster.logs.checkpoint_start_offsets()
-    except OSError as error:
-        log.error("The start offsets of the logs could not be written down: %s", error)
+    except OSError:
+        log.exception("The start offsets of the logs could not be written down")
         return failed(request, ErrorCode.KAFKA_STORAGE_ERROR)
     return DeleteRecordsResponse(topics=topics)
 

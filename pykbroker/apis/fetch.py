@@ -170,7 +170,7 @@ class _Fetch:
     def _read_partition(self, wanted: Wanted, partition: Partition) -> PartitionData:
         try:
             self._check_leadership(wanted, partition)
-            log = partition.log
+            log = partition.log_to_read
             if wanted.last_fetched_epoch >= 0:
                 diverging = _diverging_epoch(wanted, partition, log)
                 if diverging is not None:
@@ -268,8 +268,8 @@ class _Fetch:
             return
         try:
             self._check_leadership(wanted, wanted.partition)
-            self._count(wanted, wanted.partition.log)
-        except KafkaError:
+            self._count(wanted, wanted.partition.log_to_read)
+        except Exception:  # noqa: BLE001 - whatever it is, reading again tells it to who waits, and not to who brought the records
             self._answer()
             return
         if sum(one.byte_count for one in self._available.values()) >= self.min_bytes:
@@ -380,7 +380,7 @@ class _Available:
         self.byte_count = byte_count
         self._max_bytes = wanted.max_bytes
         assert wanted.partition is not None
-        segment = wanted.partition.log.active_segment
+        segment = wanted.partition.log_to_read.active_segment
         self._base_offset = segment.base_offset
         self._size = segment.size
 
@@ -413,9 +413,22 @@ def _diverging_epoch(wanted: Wanted, partition: Partition, log: UnifiedLog) -> P
 
 
 def _error(index: int, error: ErrorCode, aborted: list[FetchResponse.AbortedTransaction] | None) -> PartitionData:
-    return PartitionData(partition_index=index, error_code=error, high_watermark=-1, aborted_transactions=aborted, records=b"")
+    return PartitionData(
+        partition_index=index,
+        error_code=error,
+        high_watermark=-1,
+        last_stable_offset=-1,
+        log_start_offset=-1,
+        diverging_epoch=_NO_EPOCH,
+        current_leader=_NO_LEADER,
+        snapshot_id=_NO_SNAPSHOT,
+        aborted_transactions=aborted,
+        preferred_read_replica=-1,
+        records=b"",
+    )
 
 
+# Most answers have none of these; one object of each serves them all, and nobody changes it.
 _NO_EPOCH = FetchResponse.EpochEndOffset()
 _NO_LEADER = FetchResponse.LeaderIdAndEpoch()
 _NO_SNAPSHOT = FetchResponse.SnapshotId()

@@ -136,12 +136,12 @@ def _asked(timestamp: int, api_version: int) -> SpecialOffset | int:
 def _fetchable_end(partition: Partition, request: ListOffsetsRequest) -> int:
     """The offset at which what the client may see ends. Raises KafkaError."""
     if request.replica_id != CONSUMER:
-        return partition.log.end_offset
-    return partition.log.last_stable_offset if request.isolation_level == READ_COMMITTED else partition.log.high_watermark
+        return partition.log_to_read.end_offset
+    return partition.log_to_read.last_stable_offset if request.isolation_level == READ_COMMITTED else partition.log_to_read.high_watermark
 
 
 def _position(partition: Partition, asked: SpecialOffset | int, end_offset: int) -> FoundOffset:
-    log = partition.log
+    log = partition.log_to_read
     match asked:
         case SpecialOffset.LATEST:
             return FoundOffset(NO_TIMESTAMP, end_offset, partition.leader_epoch)
