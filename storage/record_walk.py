@@ -117,24 +117,21 @@ class _Walker:
 
         Lengths mostly have one or two bytes: these are read here, without a call. Counts and sizes are zigzag: odd is negative.
         """
-        start, largest, smallest = self.start, self.largest, self.smallest
-        counting, keyed, last_delta = self.offsets_count_up, self.all_have_keys, -1
-        expected, begin = 2 * self.number, position
+        start, largest, smallest, counting, keyed = self.start, self.largest, self.smallest, self.offsets_count_up, self.all_have_keys
+        expected, begin, last_delta = 2 * self.number, position, -1
         try:
             for expected in range(expected, 2 * until, 2):  # noqa: B020 - it shall keep its value where the loop breaks off
                 begin = position
-                size = window[position]
-                if size < 128:
+                length = window[position]
+                if length < 128:
                     position += 1
-                    end = position + (size >> 1)
+                    end = position + (length >> 1)
                 elif (second := window[position + 1]) < 128:
                     position += 2
-                    end = position + (second << 6) + (size - 128 >> 1)
+                    end = position + (second << 6) + (length - 128 >> 1)
                 else:
-                    whole, position = record_varint(window, position)
-                    end = position + whole
-                if size & 1:
-                    raise BadRecord("a record has a negative length")
+                    end, position = record_varint(window, position)
+                    end += position
                 delta = window[position + 1]
                 position += 2
                 if delta != last_delta:
@@ -174,15 +171,13 @@ class _Walker:
                 else:
                     position = _behind_field(window, position)
                 position = _behind_headers(window, position) if window[position] else position + 1
-                if position != end:
+                if position != end or length & 1:
                     raise BadRecord("the fields of a record do not add up to its length")
                 start = begin
         except IndexError:
             self.number, position = expected // 2, begin
         except Malformed:
-            if position == begin:
-                raise BadLength("the length of a record is no number") from None
-            raise BadRecord("a record holds a number that is too long") from None
+            raise (BadLength if position == begin else BadRecord)("a number in a record is too long") from None
         else:
             self.number = until
         self.start, self.largest, self.smallest, self.all_have_keys, self.offsets_count_up = start, largest, smallest, keyed, counting
