@@ -51,7 +51,7 @@ def test_a_log_answers_as_a_list_would(logs, operations, data):
         if name == "append":
             append(log, model, *arguments)
         elif name == "truncate":
-            truncate(log, model, round(arguments[0] * model.end))
+            truncate(log, model, model.start + round(arguments[0] * (model.end - model.start)))
         elif name == "delete records":
             offset = round(arguments[0] * model.end)
             log.delete_records(offset)
