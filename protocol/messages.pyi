@@ -1,7 +1,7 @@
 # ruff: noqa: A002
 # fmt: off
 # Made from protocol/schema by scripts/make_stubs.py (`make stubs`). Do not edit.
-from typing import ClassVar
+from typing import ClassVar, Generic, TypeVar
 
 from pykbroker.protocol.definitions import Definition, Field
 from pykbroker.protocol.wire import Buffer
@@ -15,6 +15,12 @@ class Message(Struct):
     API_KEY: ClassVar[int]
     VERSIONS: ClassVar[range]
     FLEXIBLE_VERSIONS: ClassVar[range]
+
+R = TypeVar("R", bound=Message)
+
+class Request(Message, Generic[R]):
+    # only for type checkers: a request, and what answers it
+    ...
 
 def message_class(of: Definition) -> type[Message]: ...
 
@@ -33,7 +39,7 @@ class AccessControlEntryRecord(Message):
     permission_type: int
     def __init__(self, *, id: bytes = ..., resource_type: int = ..., resource_name: str = ..., pattern_type: int = ..., principal: str = ..., host: str = ..., operation: int = ..., permission_type: int = ...) -> None: ...
 
-class AddOffsetsToTxnRequest(Message):
+class AddOffsetsToTxnRequest(Request[AddOffsetsToTxnResponse]):
     transactional_id: str
     producer_id: int
     producer_epoch: int
@@ -45,7 +51,7 @@ class AddOffsetsToTxnResponse(Message):
     error_code: int
     def __init__(self, *, throttle_time_ms: int = ..., error_code: int = ...) -> None: ...
 
-class AddPartitionsToTxnRequest(Message):
+class AddPartitionsToTxnRequest(Request[AddPartitionsToTxnResponse]):
     class AddPartitionsToTxnTopic(Struct):
         name: str
         partitions: list[int]
@@ -83,7 +89,7 @@ class AddPartitionsToTxnResponse(Message):
     results_by_topic_v3_and_below: list[AddPartitionsToTxnResponse.AddPartitionsToTxnTopicResult]
     def __init__(self, *, throttle_time_ms: int = ..., error_code: int = ..., results_by_transaction: list[AddPartitionsToTxnResponse.AddPartitionsToTxnResult] = ..., results_by_topic_v3_and_below: list[AddPartitionsToTxnResponse.AddPartitionsToTxnTopicResult] = ...) -> None: ...
 
-class AddRaftVoterRequest(Message):
+class AddRaftVoterRequest(Request[AddRaftVoterResponse]):
     class Listener(Struct):
         name: str
         host: str
@@ -103,7 +109,7 @@ class AddRaftVoterResponse(Message):
     error_message: str | None
     def __init__(self, *, throttle_time_ms: int = ..., error_code: int = ..., error_message: str | None = ...) -> None: ...
 
-class AllocateProducerIdsRequest(Message):
+class AllocateProducerIdsRequest(Request[AllocateProducerIdsResponse]):
     broker_id: int
     broker_epoch: int
     def __init__(self, *, broker_id: int = ..., broker_epoch: int = ...) -> None: ...
@@ -115,7 +121,7 @@ class AllocateProducerIdsResponse(Message):
     producer_id_len: int
     def __init__(self, *, throttle_time_ms: int = ..., error_code: int = ..., producer_id_start: int = ..., producer_id_len: int = ...) -> None: ...
 
-class AlterClientQuotasRequest(Message):
+class AlterClientQuotasRequest(Request[AlterClientQuotasResponse]):
     class EntityData(Struct):
         entity_type: str
         entity_name: str | None
@@ -147,7 +153,7 @@ class AlterClientQuotasResponse(Message):
     entries: list[AlterClientQuotasResponse.EntryData]
     def __init__(self, *, throttle_time_ms: int = ..., entries: list[AlterClientQuotasResponse.EntryData] = ...) -> None: ...
 
-class AlterConfigsRequest(Message):
+class AlterConfigsRequest(Request[AlterConfigsResponse]):
     class AlterableConfig(Struct):
         name: str
         value: str | None
@@ -172,7 +178,7 @@ class AlterConfigsResponse(Message):
     responses: list[AlterConfigsResponse.AlterConfigsResourceResponse]
     def __init__(self, *, throttle_time_ms: int = ..., responses: list[AlterConfigsResponse.AlterConfigsResourceResponse] = ...) -> None: ...
 
-class AlterPartitionReassignmentsRequest(Message):
+class AlterPartitionReassignmentsRequest(Request[AlterPartitionReassignmentsResponse]):
     class ReassignablePartition(Struct):
         partition_index: int
         replicas: list[int] | None
@@ -203,7 +209,7 @@ class AlterPartitionReassignmentsResponse(Message):
     responses: list[AlterPartitionReassignmentsResponse.ReassignableTopicResponse]
     def __init__(self, *, throttle_time_ms: int = ..., allow_replication_factor_change: bool = ..., error_code: int = ..., error_message: str | None = ..., responses: list[AlterPartitionReassignmentsResponse.ReassignableTopicResponse] = ...) -> None: ...
 
-class AlterPartitionRequest(Message):
+class AlterPartitionRequest(Request[AlterPartitionResponse]):
     class BrokerState(Struct):
         broker_id: int
         broker_epoch: int
@@ -244,7 +250,7 @@ class AlterPartitionResponse(Message):
     topics: list[AlterPartitionResponse.TopicData]
     def __init__(self, *, throttle_time_ms: int = ..., error_code: int = ..., topics: list[AlterPartitionResponse.TopicData] = ...) -> None: ...
 
-class AlterReplicaLogDirsRequest(Message):
+class AlterReplicaLogDirsRequest(Request[AlterReplicaLogDirsResponse]):
     class AlterReplicaLogDirTopic(Struct):
         name: str
         partitions: list[int]
@@ -269,7 +275,7 @@ class AlterReplicaLogDirsResponse(Message):
     results: list[AlterReplicaLogDirsResponse.AlterReplicaLogDirTopicResult]
     def __init__(self, *, throttle_time_ms: int = ..., results: list[AlterReplicaLogDirsResponse.AlterReplicaLogDirTopicResult] = ...) -> None: ...
 
-class AlterShareGroupOffsetsRequest(Message):
+class AlterShareGroupOffsetsRequest(Request[AlterShareGroupOffsetsResponse]):
     class AlterShareGroupOffsetsRequestPartition(Struct):
         partition_index: int
         start_offset: int
@@ -299,7 +305,7 @@ class AlterShareGroupOffsetsResponse(Message):
     responses: list[AlterShareGroupOffsetsResponse.AlterShareGroupOffsetsResponseTopic]
     def __init__(self, *, throttle_time_ms: int = ..., error_code: int = ..., error_message: str | None = ..., responses: list[AlterShareGroupOffsetsResponse.AlterShareGroupOffsetsResponseTopic] = ...) -> None: ...
 
-class AlterUserScramCredentialsRequest(Message):
+class AlterUserScramCredentialsRequest(Request[AlterUserScramCredentialsResponse]):
     class ScramCredentialDeletion(Struct):
         name: str
         mechanism: int
@@ -325,7 +331,7 @@ class AlterUserScramCredentialsResponse(Message):
     results: list[AlterUserScramCredentialsResponse.AlterUserScramCredentialsResult]
     def __init__(self, *, throttle_time_ms: int = ..., results: list[AlterUserScramCredentialsResponse.AlterUserScramCredentialsResult] = ...) -> None: ...
 
-class ApiVersionsRequest(Message):
+class ApiVersionsRequest(Request[ApiVersionsResponse]):
     client_software_name: str
     client_software_version: str
     def __init__(self, *, client_software_name: str = ..., client_software_version: str = ...) -> None: ...
@@ -355,7 +361,7 @@ class ApiVersionsResponse(Message):
     zk_migration_ready: bool
     def __init__(self, *, error_code: int = ..., api_keys: list[ApiVersionsResponse.ApiVersion] = ..., throttle_time_ms: int = ..., supported_features: list[ApiVersionsResponse.SupportedFeatureKey] = ..., finalized_features_epoch: int = ..., finalized_features: list[ApiVersionsResponse.FinalizedFeatureKey] = ..., zk_migration_ready: bool = ...) -> None: ...
 
-class AssignReplicasToDirsRequest(Message):
+class AssignReplicasToDirsRequest(Request[AssignReplicasToDirsResponse]):
     class PartitionData(Struct):
         partition_index: int
         def __init__(self, *, partition_index: int = ...) -> None: ...
@@ -390,7 +396,7 @@ class AssignReplicasToDirsResponse(Message):
     directories: list[AssignReplicasToDirsResponse.DirectoryData]
     def __init__(self, *, throttle_time_ms: int = ..., error_code: int = ..., directories: list[AssignReplicasToDirsResponse.DirectoryData] = ...) -> None: ...
 
-class BeginQuorumEpochRequest(Message):
+class BeginQuorumEpochRequest(Request[BeginQuorumEpochResponse]):
     class PartitionData(Struct):
         partition_index: int
         voter_directory_id: bytes
@@ -437,7 +443,7 @@ class BeginTransactionRecord(Message):
     name: str | None
     def __init__(self, *, name: str | None = ...) -> None: ...
 
-class BrokerHeartbeatRequest(Message):
+class BrokerHeartbeatRequest(Request[BrokerHeartbeatResponse]):
     broker_id: int
     broker_epoch: int
     current_metadata_offset: int
@@ -464,7 +470,7 @@ class BrokerRegistrationChangeRecord(Message):
     cordoned_log_dirs: list[bytes] | None
     def __init__(self, *, broker_id: int = ..., broker_epoch: int = ..., fenced: int = ..., in_controlled_shutdown: int = ..., log_dirs: list[bytes] = ..., cordoned_log_dirs: list[bytes] | None = ...) -> None: ...
 
-class BrokerRegistrationRequest(Message):
+class BrokerRegistrationRequest(Request[BrokerRegistrationResponse]):
     class Listener(Struct):
         name: str
         host: str
@@ -533,7 +539,7 @@ class ConsumerGroupCurrentMemberAssignmentValue(Message):
     partitions_pending_revocation: list[ConsumerGroupCurrentMemberAssignmentValue.TopicPartitions]
     def __init__(self, *, member_epoch: int = ..., previous_member_epoch: int = ..., state: int = ..., assigned_partitions: list[ConsumerGroupCurrentMemberAssignmentValue.TopicPartitions] = ..., partitions_pending_revocation: list[ConsumerGroupCurrentMemberAssignmentValue.TopicPartitions] = ...) -> None: ...
 
-class ConsumerGroupDescribeRequest(Message):
+class ConsumerGroupDescribeRequest(Request[ConsumerGroupDescribeResponse]):
     group_ids: list[str]
     include_authorized_operations: bool
     def __init__(self, *, group_ids: list[str] = ..., include_authorized_operations: bool = ...) -> None: ...
@@ -575,7 +581,7 @@ class ConsumerGroupDescribeResponse(Message):
     groups: list[ConsumerGroupDescribeResponse.DescribedGroup]
     def __init__(self, *, throttle_time_ms: int = ..., groups: list[ConsumerGroupDescribeResponse.DescribedGroup] = ...) -> None: ...
 
-class ConsumerGroupHeartbeatRequest(Message):
+class ConsumerGroupHeartbeatRequest(Request[ConsumerGroupHeartbeatResponse]):
     class TopicPartitions(Struct):
         topic_id: bytes
         partitions: list[int]
@@ -719,7 +725,7 @@ class ControlRecordTypeSchema(Message):
     type: int
     def __init__(self, *, type: int = ...) -> None: ...
 
-class ControllerRegistrationRequest(Message):
+class ControllerRegistrationRequest(Request[ControllerRegistrationResponse]):
     class Listener(Struct):
         name: str
         host: str
@@ -744,7 +750,7 @@ class ControllerRegistrationResponse(Message):
     error_message: str | None
     def __init__(self, *, throttle_time_ms: int = ..., error_code: int = ..., error_message: str | None = ...) -> None: ...
 
-class CreateAclsRequest(Message):
+class CreateAclsRequest(Request[CreateAclsResponse]):
     class AclCreation(Struct):
         resource_type: int
         resource_name: str
@@ -766,7 +772,7 @@ class CreateAclsResponse(Message):
     results: list[CreateAclsResponse.AclCreationResult]
     def __init__(self, *, throttle_time_ms: int = ..., results: list[CreateAclsResponse.AclCreationResult] = ...) -> None: ...
 
-class CreateDelegationTokenRequest(Message):
+class CreateDelegationTokenRequest(Request[CreateDelegationTokenResponse]):
     class CreatableRenewers(Struct):
         principal_type: str
         principal_name: str
@@ -791,7 +797,7 @@ class CreateDelegationTokenResponse(Message):
     throttle_time_ms: int
     def __init__(self, *, error_code: int = ..., principal_type: str = ..., principal_name: str = ..., token_requester_principal_type: str = ..., token_requester_principal_name: str = ..., issue_timestamp_ms: int = ..., expiry_timestamp_ms: int = ..., max_timestamp_ms: int = ..., token_id: str = ..., hmac: bytes = ..., throttle_time_ms: int = ...) -> None: ...
 
-class CreatePartitionsRequest(Message):
+class CreatePartitionsRequest(Request[CreatePartitionsResponse]):
     class CreatePartitionsAssignment(Struct):
         broker_ids: list[int]
         def __init__(self, *, broker_ids: list[int] = ...) -> None: ...
@@ -815,7 +821,7 @@ class CreatePartitionsResponse(Message):
     results: list[CreatePartitionsResponse.CreatePartitionsTopicResult]
     def __init__(self, *, throttle_time_ms: int = ..., results: list[CreatePartitionsResponse.CreatePartitionsTopicResult] = ...) -> None: ...
 
-class CreateTopicsRequest(Message):
+class CreateTopicsRequest(Request[CreateTopicsResponse]):
     class CreatableReplicaAssignment(Struct):
         partition_index: int
         broker_ids: list[int]
@@ -874,7 +880,7 @@ class DelegationTokenRecord(Message):
     token_id: str
     def __init__(self, *, owner: str = ..., requester: str = ..., renewers: list[str] = ..., issue_timestamp: int = ..., max_timestamp: int = ..., expiration_timestamp: int = ..., token_id: str = ...) -> None: ...
 
-class DeleteAclsRequest(Message):
+class DeleteAclsRequest(Request[DeleteAclsResponse]):
     class DeleteAclsFilter(Struct):
         resource_type_filter: int
         resource_name_filter: str | None
@@ -908,7 +914,7 @@ class DeleteAclsResponse(Message):
     filter_results: list[DeleteAclsResponse.DeleteAclsFilterResult]
     def __init__(self, *, throttle_time_ms: int = ..., filter_results: list[DeleteAclsResponse.DeleteAclsFilterResult] = ...) -> None: ...
 
-class DeleteGroupsRequest(Message):
+class DeleteGroupsRequest(Request[DeleteGroupsResponse]):
     groups_names: list[str]
     def __init__(self, *, groups_names: list[str] = ...) -> None: ...
 
@@ -921,7 +927,7 @@ class DeleteGroupsResponse(Message):
     results: list[DeleteGroupsResponse.DeletableGroupResult]
     def __init__(self, *, throttle_time_ms: int = ..., results: list[DeleteGroupsResponse.DeletableGroupResult] = ...) -> None: ...
 
-class DeleteRecordsRequest(Message):
+class DeleteRecordsRequest(Request[DeleteRecordsResponse]):
     class DeleteRecordsPartition(Struct):
         partition_index: int
         offset: int
@@ -948,7 +954,7 @@ class DeleteRecordsResponse(Message):
     topics: list[DeleteRecordsResponse.DeleteRecordsTopicResult]
     def __init__(self, *, throttle_time_ms: int = ..., topics: list[DeleteRecordsResponse.DeleteRecordsTopicResult] = ...) -> None: ...
 
-class DeleteShareGroupOffsetsRequest(Message):
+class DeleteShareGroupOffsetsRequest(Request[DeleteShareGroupOffsetsResponse]):
     class DeleteShareGroupOffsetsRequestTopic(Struct):
         topic_name: str
         def __init__(self, *, topic_name: str = ...) -> None: ...
@@ -969,7 +975,7 @@ class DeleteShareGroupOffsetsResponse(Message):
     responses: list[DeleteShareGroupOffsetsResponse.DeleteShareGroupOffsetsResponseTopic]
     def __init__(self, *, throttle_time_ms: int = ..., error_code: int = ..., error_message: str | None = ..., responses: list[DeleteShareGroupOffsetsResponse.DeleteShareGroupOffsetsResponseTopic] = ...) -> None: ...
 
-class DeleteShareGroupStateRequest(Message):
+class DeleteShareGroupStateRequest(Request[DeleteShareGroupStateResponse]):
     class PartitionData(Struct):
         partition: int
         def __init__(self, *, partition: int = ...) -> None: ...
@@ -994,7 +1000,7 @@ class DeleteShareGroupStateResponse(Message):
     results: list[DeleteShareGroupStateResponse.DeleteStateResult]
     def __init__(self, *, results: list[DeleteShareGroupStateResponse.DeleteStateResult] = ...) -> None: ...
 
-class DeleteTopicsRequest(Message):
+class DeleteTopicsRequest(Request[DeleteTopicsResponse]):
     class DeleteTopicState(Struct):
         name: str | None
         topic_id: bytes
@@ -1015,7 +1021,7 @@ class DeleteTopicsResponse(Message):
     responses: list[DeleteTopicsResponse.DeletableTopicResult]
     def __init__(self, *, throttle_time_ms: int = ..., responses: list[DeleteTopicsResponse.DeletableTopicResult] = ...) -> None: ...
 
-class DescribeAclsRequest(Message):
+class DescribeAclsRequest(Request[DescribeAclsResponse]):
     resource_type_filter: int
     resource_name_filter: str | None
     pattern_type_filter: int
@@ -1044,7 +1050,7 @@ class DescribeAclsResponse(Message):
     resources: list[DescribeAclsResponse.DescribeAclsResource]
     def __init__(self, *, throttle_time_ms: int = ..., error_code: int = ..., error_message: str | None = ..., resources: list[DescribeAclsResponse.DescribeAclsResource] = ...) -> None: ...
 
-class DescribeClientQuotasRequest(Message):
+class DescribeClientQuotasRequest(Request[DescribeClientQuotasResponse]):
     class ComponentData(Struct):
         entity_type: str
         match_type: int
@@ -1073,7 +1079,7 @@ class DescribeClientQuotasResponse(Message):
     entries: list[DescribeClientQuotasResponse.EntryData] | None
     def __init__(self, *, throttle_time_ms: int = ..., error_code: int = ..., error_message: str | None = ..., entries: list[DescribeClientQuotasResponse.EntryData] | None = ...) -> None: ...
 
-class DescribeClusterRequest(Message):
+class DescribeClusterRequest(Request[DescribeClusterResponse]):
     include_cluster_authorized_operations: bool
     endpoint_type: int
     include_fenced_brokers: bool
@@ -1097,7 +1103,7 @@ class DescribeClusterResponse(Message):
     cluster_authorized_operations: int
     def __init__(self, *, throttle_time_ms: int = ..., error_code: int = ..., error_message: str | None = ..., endpoint_type: int = ..., cluster_id: str = ..., controller_id: int = ..., brokers: list[DescribeClusterResponse.DescribeClusterBroker] = ..., cluster_authorized_operations: int = ...) -> None: ...
 
-class DescribeConfigsRequest(Message):
+class DescribeConfigsRequest(Request[DescribeConfigsResponse]):
     class DescribeConfigsResource(Struct):
         resource_type: int
         resource_name: str
@@ -1135,7 +1141,7 @@ class DescribeConfigsResponse(Message):
     results: list[DescribeConfigsResponse.DescribeConfigsResult]
     def __init__(self, *, throttle_time_ms: int = ..., results: list[DescribeConfigsResponse.DescribeConfigsResult] = ...) -> None: ...
 
-class DescribeDelegationTokenRequest(Message):
+class DescribeDelegationTokenRequest(Request[DescribeDelegationTokenResponse]):
     class DescribeDelegationTokenOwner(Struct):
         principal_type: str
         principal_name: str
@@ -1165,7 +1171,7 @@ class DescribeDelegationTokenResponse(Message):
     throttle_time_ms: int
     def __init__(self, *, error_code: int = ..., tokens: list[DescribeDelegationTokenResponse.DescribedDelegationToken] = ..., throttle_time_ms: int = ...) -> None: ...
 
-class DescribeGroupsRequest(Message):
+class DescribeGroupsRequest(Request[DescribeGroupsResponse]):
     groups: list[str]
     include_authorized_operations: bool
     def __init__(self, *, groups: list[str] = ..., include_authorized_operations: bool = ...) -> None: ...
@@ -1193,7 +1199,7 @@ class DescribeGroupsResponse(Message):
     groups: list[DescribeGroupsResponse.DescribedGroup]
     def __init__(self, *, throttle_time_ms: int = ..., groups: list[DescribeGroupsResponse.DescribedGroup] = ...) -> None: ...
 
-class DescribeLogDirsRequest(Message):
+class DescribeLogDirsRequest(Request[DescribeLogDirsResponse]):
     class DescribableLogDirTopic(Struct):
         topic: str
         partitions: list[int]
@@ -1225,7 +1231,7 @@ class DescribeLogDirsResponse(Message):
     results: list[DescribeLogDirsResponse.DescribeLogDirsResult]
     def __init__(self, *, throttle_time_ms: int = ..., error_code: int = ..., results: list[DescribeLogDirsResponse.DescribeLogDirsResult] = ...) -> None: ...
 
-class DescribeProducersRequest(Message):
+class DescribeProducersRequest(Request[DescribeProducersResponse]):
     class TopicRequest(Struct):
         name: str
         partition_indexes: list[int]
@@ -1256,7 +1262,7 @@ class DescribeProducersResponse(Message):
     topics: list[DescribeProducersResponse.TopicResponse]
     def __init__(self, *, throttle_time_ms: int = ..., topics: list[DescribeProducersResponse.TopicResponse] = ...) -> None: ...
 
-class DescribeQuorumRequest(Message):
+class DescribeQuorumRequest(Request[DescribeQuorumResponse]):
     class PartitionData(Struct):
         partition_index: int
         def __init__(self, *, partition_index: int = ...) -> None: ...
@@ -1304,7 +1310,7 @@ class DescribeQuorumResponse(Message):
     nodes: list[DescribeQuorumResponse.Node]
     def __init__(self, *, error_code: int = ..., error_message: str | None = ..., topics: list[DescribeQuorumResponse.TopicData] = ..., nodes: list[DescribeQuorumResponse.Node] = ...) -> None: ...
 
-class DescribeShareGroupOffsetsRequest(Message):
+class DescribeShareGroupOffsetsRequest(Request[DescribeShareGroupOffsetsResponse]):
     class DescribeShareGroupOffsetsRequestTopic(Struct):
         topic_name: str
         partitions: list[int]
@@ -1340,7 +1346,7 @@ class DescribeShareGroupOffsetsResponse(Message):
     groups: list[DescribeShareGroupOffsetsResponse.DescribeShareGroupOffsetsResponseGroup]
     def __init__(self, *, throttle_time_ms: int = ..., groups: list[DescribeShareGroupOffsetsResponse.DescribeShareGroupOffsetsResponseGroup] = ...) -> None: ...
 
-class DescribeTopicPartitionsRequest(Message):
+class DescribeTopicPartitionsRequest(Request[DescribeTopicPartitionsResponse]):
     class TopicRequest(Struct):
         name: str
         def __init__(self, *, name: str = ...) -> None: ...
@@ -1382,7 +1388,7 @@ class DescribeTopicPartitionsResponse(Message):
     next_cursor: DescribeTopicPartitionsResponse.Cursor | None
     def __init__(self, *, throttle_time_ms: int = ..., topics: list[DescribeTopicPartitionsResponse.DescribeTopicPartitionsResponseTopic] = ..., next_cursor: DescribeTopicPartitionsResponse.Cursor | None = ...) -> None: ...
 
-class DescribeTransactionsRequest(Message):
+class DescribeTransactionsRequest(Request[DescribeTransactionsResponse]):
     transactional_ids: list[str]
     def __init__(self, *, transactional_ids: list[str] = ...) -> None: ...
 
@@ -1405,7 +1411,7 @@ class DescribeTransactionsResponse(Message):
     transaction_states: list[DescribeTransactionsResponse.TransactionState]
     def __init__(self, *, throttle_time_ms: int = ..., transaction_states: list[DescribeTransactionsResponse.TransactionState] = ...) -> None: ...
 
-class DescribeUserScramCredentialsRequest(Message):
+class DescribeUserScramCredentialsRequest(Request[DescribeUserScramCredentialsResponse]):
     class UserName(Struct):
         name: str
         def __init__(self, *, name: str = ...) -> None: ...
@@ -1429,7 +1435,7 @@ class DescribeUserScramCredentialsResponse(Message):
     results: list[DescribeUserScramCredentialsResponse.DescribeUserScramCredentialsResult]
     def __init__(self, *, throttle_time_ms: int = ..., error_code: int = ..., error_message: str | None = ..., results: list[DescribeUserScramCredentialsResponse.DescribeUserScramCredentialsResult] = ...) -> None: ...
 
-class ElectLeadersRequest(Message):
+class ElectLeadersRequest(Request[ElectLeadersResponse]):
     class TopicPartitions(Struct):
         topic: str
         partitions: list[int]
@@ -1454,7 +1460,7 @@ class ElectLeadersResponse(Message):
     replica_election_results: list[ElectLeadersResponse.ReplicaElectionResult]
     def __init__(self, *, throttle_time_ms: int = ..., error_code: int = ..., replica_election_results: list[ElectLeadersResponse.ReplicaElectionResult] = ...) -> None: ...
 
-class EndQuorumEpochRequest(Message):
+class EndQuorumEpochRequest(Request[EndQuorumEpochResponse]):
     class ReplicaInfo(Struct):
         candidate_id: int
         candidate_directory_id: bytes
@@ -1508,7 +1514,7 @@ class EndTxnMarker(Message):
     coordinator_epoch: int
     def __init__(self, *, coordinator_epoch: int = ...) -> None: ...
 
-class EndTxnRequest(Message):
+class EndTxnRequest(Request[EndTxnResponse]):
     transactional_id: str
     producer_id: int
     producer_epoch: int
@@ -1522,7 +1528,7 @@ class EndTxnResponse(Message):
     producer_epoch: int
     def __init__(self, *, throttle_time_ms: int = ..., error_code: int = ..., producer_id: int = ..., producer_epoch: int = ...) -> None: ...
 
-class EnvelopeRequest(Message):
+class EnvelopeRequest(Request[EnvelopeResponse]):
     request_data: bytes
     request_principal: bytes | None
     client_host_address: bytes
@@ -1533,7 +1539,7 @@ class EnvelopeResponse(Message):
     error_code: int
     def __init__(self, *, response_data: bytes | None = ..., error_code: int = ...) -> None: ...
 
-class ExpireDelegationTokenRequest(Message):
+class ExpireDelegationTokenRequest(Request[ExpireDelegationTokenResponse]):
     hmac: bytes
     expiry_time_period_ms: int
     def __init__(self, *, hmac: bytes = ..., expiry_time_period_ms: int = ...) -> None: ...
@@ -1554,7 +1560,7 @@ class FenceBrokerRecord(Message):
     epoch: int
     def __init__(self, *, id: int = ..., epoch: int = ...) -> None: ...
 
-class FetchRequest(Message):
+class FetchRequest(Request[FetchResponse]):
     class ReplicaState(Struct):
         replica_id: int
         replica_epoch: int
@@ -1641,7 +1647,7 @@ class FetchResponse(Message):
     node_endpoints: list[FetchResponse.NodeEndpoint]
     def __init__(self, *, throttle_time_ms: int = ..., error_code: int = ..., session_id: int = ..., responses: list[FetchResponse.FetchableTopicResponse] = ..., node_endpoints: list[FetchResponse.NodeEndpoint] = ...) -> None: ...
 
-class FetchSnapshotRequest(Message):
+class FetchSnapshotRequest(Request[FetchSnapshotResponse]):
     class SnapshotId(Struct):
         end_offset: int
         epoch: int
@@ -1696,7 +1702,7 @@ class FetchSnapshotResponse(Message):
     node_endpoints: list[FetchSnapshotResponse.NodeEndpoint]
     def __init__(self, *, throttle_time_ms: int = ..., error_code: int = ..., topics: list[FetchSnapshotResponse.TopicSnapshot] = ..., node_endpoints: list[FetchSnapshotResponse.NodeEndpoint] = ...) -> None: ...
 
-class FindCoordinatorRequest(Message):
+class FindCoordinatorRequest(Request[FindCoordinatorResponse]):
     key: str
     key_type: int
     coordinator_keys: list[str]
@@ -1720,7 +1726,7 @@ class FindCoordinatorResponse(Message):
     coordinators: list[FindCoordinatorResponse.Coordinator]
     def __init__(self, *, throttle_time_ms: int = ..., error_code: int = ..., error_message: str | None = ..., node_id: int = ..., host: str = ..., port: int = ..., coordinators: list[FindCoordinatorResponse.Coordinator] = ...) -> None: ...
 
-class GetTelemetrySubscriptionsRequest(Message):
+class GetTelemetrySubscriptionsRequest(Request[GetTelemetrySubscriptionsResponse]):
     client_instance_id: bytes
     def __init__(self, *, client_instance_id: bytes = ...) -> None: ...
 
@@ -1759,7 +1765,7 @@ class GroupMetadataValue(Message):
     members: list[GroupMetadataValue.MemberMetadata]
     def __init__(self, *, protocol_type: str = ..., generation: int = ..., protocol: str | None = ..., leader: str | None = ..., current_state_timestamp: int = ..., members: list[GroupMetadataValue.MemberMetadata] = ...) -> None: ...
 
-class HeartbeatRequest(Message):
+class HeartbeatRequest(Request[HeartbeatResponse]):
     group_id: str
     generation_id: int
     member_id: str
@@ -1771,7 +1777,7 @@ class HeartbeatResponse(Message):
     error_code: int
     def __init__(self, *, throttle_time_ms: int = ..., error_code: int = ...) -> None: ...
 
-class IncrementalAlterConfigsRequest(Message):
+class IncrementalAlterConfigsRequest(Request[IncrementalAlterConfigsResponse]):
     class AlterableConfig(Struct):
         name: str
         config_operation: int
@@ -1797,7 +1803,7 @@ class IncrementalAlterConfigsResponse(Message):
     responses: list[IncrementalAlterConfigsResponse.AlterConfigsResourceResponse]
     def __init__(self, *, throttle_time_ms: int = ..., responses: list[IncrementalAlterConfigsResponse.AlterConfigsResourceResponse] = ...) -> None: ...
 
-class InitProducerIdRequest(Message):
+class InitProducerIdRequest(Request[InitProducerIdResponse]):
     transactional_id: str | None
     transaction_timeout_ms: int
     producer_id: int
@@ -1815,7 +1821,7 @@ class InitProducerIdResponse(Message):
     ongoing_txn_producer_epoch: int
     def __init__(self, *, throttle_time_ms: int = ..., error_code: int = ..., producer_id: int = ..., producer_epoch: int = ..., ongoing_txn_producer_id: int = ..., ongoing_txn_producer_epoch: int = ...) -> None: ...
 
-class InitializeShareGroupStateRequest(Message):
+class InitializeShareGroupStateRequest(Request[InitializeShareGroupStateResponse]):
     class PartitionData(Struct):
         partition: int
         state_epoch: int
@@ -1842,7 +1848,7 @@ class InitializeShareGroupStateResponse(Message):
     results: list[InitializeShareGroupStateResponse.InitializeStateResult]
     def __init__(self, *, results: list[InitializeShareGroupStateResponse.InitializeStateResult] = ...) -> None: ...
 
-class JoinGroupRequest(Message):
+class JoinGroupRequest(Request[JoinGroupResponse]):
     class JoinGroupRequestProtocol(Struct):
         name: str
         metadata: bytes
@@ -1890,7 +1896,7 @@ class LeaderChangeMessage(Message):
     granting_voters: list[LeaderChangeMessage.Voter]
     def __init__(self, *, version: int = ..., leader_id: int = ..., voters: list[LeaderChangeMessage.Voter] = ..., granting_voters: list[LeaderChangeMessage.Voter] = ...) -> None: ...
 
-class LeaveGroupRequest(Message):
+class LeaveGroupRequest(Request[LeaveGroupResponse]):
     class MemberIdentity(Struct):
         member_id: str
         group_instance_id: str | None
@@ -1924,7 +1930,7 @@ class LegacyOffsetCommitValue(Message):
     commit_timestamp: int
     def __init__(self, *, offset: int = ..., metadata: str = ..., commit_timestamp: int = ...) -> None: ...
 
-class ListConfigResourcesRequest(Message):
+class ListConfigResourcesRequest(Request[ListConfigResourcesResponse]):
     resource_types: list[int]
     def __init__(self, *, resource_types: list[int] = ...) -> None: ...
 
@@ -1938,7 +1944,7 @@ class ListConfigResourcesResponse(Message):
     config_resources: list[ListConfigResourcesResponse.ConfigResource]
     def __init__(self, *, throttle_time_ms: int = ..., error_code: int = ..., config_resources: list[ListConfigResourcesResponse.ConfigResource] = ...) -> None: ...
 
-class ListGroupsRequest(Message):
+class ListGroupsRequest(Request[ListGroupsResponse]):
     states_filter: list[str]
     types_filter: list[str]
     def __init__(self, *, states_filter: list[str] = ..., types_filter: list[str] = ...) -> None: ...
@@ -1955,7 +1961,7 @@ class ListGroupsResponse(Message):
     groups: list[ListGroupsResponse.ListedGroup]
     def __init__(self, *, throttle_time_ms: int = ..., error_code: int = ..., groups: list[ListGroupsResponse.ListedGroup] = ...) -> None: ...
 
-class ListOffsetsRequest(Message):
+class ListOffsetsRequest(Request[ListOffsetsResponse]):
     class ListOffsetsPartition(Struct):
         partition_index: int
         current_leader_epoch: int
@@ -1987,7 +1993,7 @@ class ListOffsetsResponse(Message):
     topics: list[ListOffsetsResponse.ListOffsetsTopicResponse]
     def __init__(self, *, throttle_time_ms: int = ..., topics: list[ListOffsetsResponse.ListOffsetsTopicResponse] = ...) -> None: ...
 
-class ListPartitionReassignmentsRequest(Message):
+class ListPartitionReassignmentsRequest(Request[ListPartitionReassignmentsResponse]):
     class ListPartitionReassignmentsTopics(Struct):
         name: str
         partition_indexes: list[int]
@@ -2013,7 +2019,7 @@ class ListPartitionReassignmentsResponse(Message):
     topics: list[ListPartitionReassignmentsResponse.OngoingTopicReassignment]
     def __init__(self, *, throttle_time_ms: int = ..., error_code: int = ..., error_message: str | None = ..., topics: list[ListPartitionReassignmentsResponse.OngoingTopicReassignment] = ...) -> None: ...
 
-class ListTransactionsRequest(Message):
+class ListTransactionsRequest(Request[ListTransactionsResponse]):
     state_filters: list[str]
     producer_id_filters: list[int]
     duration_filter: int
@@ -2032,7 +2038,7 @@ class ListTransactionsResponse(Message):
     transaction_states: list[ListTransactionsResponse.TransactionState]
     def __init__(self, *, throttle_time_ms: int = ..., error_code: int = ..., unknown_state_filters: list[str] = ..., transaction_states: list[ListTransactionsResponse.TransactionState] = ...) -> None: ...
 
-class MetadataRequest(Message):
+class MetadataRequest(Request[MetadataResponse]):
     class MetadataRequestTopic(Struct):
         topic_id: bytes
         name: str | None
@@ -2085,7 +2091,7 @@ class OffsetCommitKey(Message):
     partition: int
     def __init__(self, *, group: str = ..., topic: str = ..., partition: int = ...) -> None: ...
 
-class OffsetCommitRequest(Message):
+class OffsetCommitRequest(Request[OffsetCommitResponse]):
     class OffsetCommitRequestPartition(Struct):
         partition_index: int
         committed_offset: int
@@ -2128,7 +2134,7 @@ class OffsetCommitValue(Message):
     topic_id: bytes
     def __init__(self, *, offset: int = ..., leader_epoch: int = ..., metadata: str = ..., commit_timestamp: int = ..., expire_timestamp: int = ..., topic_id: bytes = ...) -> None: ...
 
-class OffsetDeleteRequest(Message):
+class OffsetDeleteRequest(Request[OffsetDeleteResponse]):
     class OffsetDeleteRequestPartition(Struct):
         partition_index: int
         def __init__(self, *, partition_index: int = ...) -> None: ...
@@ -2154,7 +2160,7 @@ class OffsetDeleteResponse(Message):
     topics: list[OffsetDeleteResponse.OffsetDeleteResponseTopic]
     def __init__(self, *, error_code: int = ..., throttle_time_ms: int = ..., topics: list[OffsetDeleteResponse.OffsetDeleteResponseTopic] = ...) -> None: ...
 
-class OffsetFetchRequest(Message):
+class OffsetFetchRequest(Request[OffsetFetchResponse]):
     class OffsetFetchRequestTopic(Struct):
         name: str
         partition_indexes: list[int]
@@ -2211,7 +2217,7 @@ class OffsetFetchResponse(Message):
     groups: list[OffsetFetchResponse.OffsetFetchResponseGroup]
     def __init__(self, *, throttle_time_ms: int = ..., topics: list[OffsetFetchResponse.OffsetFetchResponseTopic] = ..., error_code: int = ..., groups: list[OffsetFetchResponse.OffsetFetchResponseGroup] = ...) -> None: ...
 
-class OffsetForLeaderEpochRequest(Message):
+class OffsetForLeaderEpochRequest(Request[OffsetForLeaderEpochResponse]):
     class OffsetForLeaderPartition(Struct):
         partition: int
         current_leader_epoch: int
@@ -2270,7 +2276,7 @@ class PartitionRecord(Message):
     last_known_elr: list[int] | None
     def __init__(self, *, partition_id: int = ..., topic_id: bytes = ..., replicas: list[int] = ..., isr: list[int] = ..., removing_replicas: list[int] = ..., adding_replicas: list[int] = ..., leader: int = ..., leader_recovery_state: int = ..., leader_epoch: int = ..., partition_epoch: int = ..., directories: list[bytes] = ..., eligible_leader_replicas: list[int] | None = ..., last_known_elr: list[int] | None = ...) -> None: ...
 
-class ProduceRequest(Message):
+class ProduceRequest(Request[ProduceResponse]):
     class PartitionProduceData(Struct):
         index: int
         records: Buffer | None
@@ -2342,7 +2348,7 @@ class ProducerSnapshot(Message):
     producer_entries: list[ProducerSnapshot.ProducerEntry]
     def __init__(self, *, crc: int = ..., producer_entries: list[ProducerSnapshot.ProducerEntry] = ...) -> None: ...
 
-class PushTelemetryRequest(Message):
+class PushTelemetryRequest(Request[PushTelemetryResponse]):
     client_instance_id: bytes
     subscription_id: int
     terminating: bool
@@ -2368,7 +2374,7 @@ class QuorumStateData(Message):
     current_voters: list[QuorumStateData.Voter] | None
     def __init__(self, *, cluster_id: str = ..., leader_id: int = ..., leader_epoch: int = ..., voted_id: int = ..., voted_directory_id: bytes = ..., applied_offset: int = ..., current_voters: list[QuorumStateData.Voter] | None = ...) -> None: ...
 
-class ReadShareGroupStateRequest(Message):
+class ReadShareGroupStateRequest(Request[ReadShareGroupStateResponse]):
     class PartitionData(Struct):
         partition: int
         leader_epoch: int
@@ -2403,7 +2409,7 @@ class ReadShareGroupStateResponse(Message):
     results: list[ReadShareGroupStateResponse.ReadStateResult]
     def __init__(self, *, results: list[ReadShareGroupStateResponse.ReadStateResult] = ...) -> None: ...
 
-class ReadShareGroupStateSummaryRequest(Message):
+class ReadShareGroupStateSummaryRequest(Request[ReadShareGroupStateSummaryResponse]):
     class PartitionData(Struct):
         partition: int
         leader_epoch: int
@@ -2559,7 +2565,7 @@ class RemoveDelegationTokenRecord(Message):
     token_id: str
     def __init__(self, *, token_id: str = ...) -> None: ...
 
-class RemoveRaftVoterRequest(Message):
+class RemoveRaftVoterRequest(Request[RemoveRaftVoterResponse]):
     cluster_id: str | None
     voter_id: int
     voter_directory_id: bytes
@@ -2580,7 +2586,7 @@ class RemoveUserScramCredentialRecord(Message):
     mechanism: int
     def __init__(self, *, name: str = ..., mechanism: int = ...) -> None: ...
 
-class RenewDelegationTokenRequest(Message):
+class RenewDelegationTokenRequest(Request[RenewDelegationTokenResponse]):
     hmac: bytes
     renew_period_ms: int
     def __init__(self, *, hmac: bytes = ..., renew_period_ms: int = ...) -> None: ...
@@ -2602,7 +2608,7 @@ class ResponseHeader(Message):
     correlation_id: int
     def __init__(self, *, correlation_id: int = ...) -> None: ...
 
-class SaslAuthenticateRequest(Message):
+class SaslAuthenticateRequest(Request[SaslAuthenticateResponse]):
     auth_bytes: bytes
     def __init__(self, *, auth_bytes: bytes = ...) -> None: ...
 
@@ -2613,7 +2619,7 @@ class SaslAuthenticateResponse(Message):
     session_lifetime_ms: int
     def __init__(self, *, error_code: int = ..., error_message: str | None = ..., auth_bytes: bytes = ..., session_lifetime_ms: int = ...) -> None: ...
 
-class SaslHandshakeRequest(Message):
+class SaslHandshakeRequest(Request[SaslHandshakeResponse]):
     mechanism: str
     def __init__(self, *, mechanism: str = ...) -> None: ...
 
@@ -2622,7 +2628,7 @@ class SaslHandshakeResponse(Message):
     mechanisms: list[str]
     def __init__(self, *, error_code: int = ..., mechanisms: list[str] = ...) -> None: ...
 
-class ShareAcknowledgeRequest(Message):
+class ShareAcknowledgeRequest(Request[ShareAcknowledgeResponse]):
     class AcknowledgementBatch(Struct):
         first_offset: int
         last_offset: int
@@ -2672,7 +2678,7 @@ class ShareAcknowledgeResponse(Message):
     node_endpoints: list[ShareAcknowledgeResponse.NodeEndpoint]
     def __init__(self, *, throttle_time_ms: int = ..., error_code: int = ..., error_message: str | None = ..., acquisition_lock_timeout_ms: int = ..., responses: list[ShareAcknowledgeResponse.ShareAcknowledgeTopicResponse] = ..., node_endpoints: list[ShareAcknowledgeResponse.NodeEndpoint] = ...) -> None: ...
 
-class ShareFetchRequest(Message):
+class ShareFetchRequest(Request[ShareFetchResponse]):
     class AcknowledgementBatch(Struct):
         first_offset: int
         last_offset: int
@@ -2759,7 +2765,7 @@ class ShareGroupCurrentMemberAssignmentValue(Message):
     assigned_partitions: list[ShareGroupCurrentMemberAssignmentValue.TopicPartitions]
     def __init__(self, *, member_epoch: int = ..., previous_member_epoch: int = ..., state: int = ..., assigned_partitions: list[ShareGroupCurrentMemberAssignmentValue.TopicPartitions] = ...) -> None: ...
 
-class ShareGroupDescribeRequest(Message):
+class ShareGroupDescribeRequest(Request[ShareGroupDescribeResponse]):
     group_ids: list[str]
     include_authorized_operations: bool
     def __init__(self, *, group_ids: list[str] = ..., include_authorized_operations: bool = ...) -> None: ...
@@ -2797,7 +2803,7 @@ class ShareGroupDescribeResponse(Message):
     groups: list[ShareGroupDescribeResponse.DescribedGroup]
     def __init__(self, *, throttle_time_ms: int = ..., groups: list[ShareGroupDescribeResponse.DescribedGroup] = ...) -> None: ...
 
-class ShareGroupHeartbeatRequest(Message):
+class ShareGroupHeartbeatRequest(Request[ShareGroupHeartbeatResponse]):
     group_id: str
     member_id: str
     member_epoch: int
@@ -2958,7 +2964,7 @@ class StreamsGroupCurrentMemberAssignmentValue(Message):
     warmup_tasks_pending_revocation: list[StreamsGroupCurrentMemberAssignmentValue.TaskIds]
     def __init__(self, *, member_epoch: int = ..., previous_member_epoch: int = ..., state: int = ..., active_tasks: list[StreamsGroupCurrentMemberAssignmentValue.TaskIds] = ..., standby_tasks: list[StreamsGroupCurrentMemberAssignmentValue.TaskIds] = ..., warmup_tasks: list[StreamsGroupCurrentMemberAssignmentValue.TaskIds] = ..., active_tasks_pending_revocation: list[StreamsGroupCurrentMemberAssignmentValue.TaskIds] = ..., standby_tasks_pending_revocation: list[StreamsGroupCurrentMemberAssignmentValue.TaskIds] = ..., warmup_tasks_pending_revocation: list[StreamsGroupCurrentMemberAssignmentValue.TaskIds] = ...) -> None: ...
 
-class StreamsGroupDescribeRequest(Message):
+class StreamsGroupDescribeRequest(Request[StreamsGroupDescribeResponse]):
     group_ids: list[str]
     include_authorized_operations: bool
     def __init__(self, *, group_ids: list[str] = ..., include_authorized_operations: bool = ...) -> None: ...
@@ -3035,7 +3041,7 @@ class StreamsGroupDescribeResponse(Message):
     groups: list[StreamsGroupDescribeResponse.DescribedGroup]
     def __init__(self, *, throttle_time_ms: int = ..., groups: list[StreamsGroupDescribeResponse.DescribedGroup] = ...) -> None: ...
 
-class StreamsGroupHeartbeatRequest(Message):
+class StreamsGroupHeartbeatRequest(Request[StreamsGroupHeartbeatResponse]):
     class KeyValue(Struct):
         key: str
         value: str
@@ -3231,7 +3237,7 @@ class StreamsGroupTopologyValue(Message):
     subtopologies: list[StreamsGroupTopologyValue.Subtopology]
     def __init__(self, *, epoch: int = ..., subtopologies: list[StreamsGroupTopologyValue.Subtopology] = ...) -> None: ...
 
-class SyncGroupRequest(Message):
+class SyncGroupRequest(Request[SyncGroupResponse]):
     class SyncGroupRequestAssignment(Struct):
         member_id: str
         assignment: bytes
@@ -3280,7 +3286,7 @@ class TransactionLogValue(Message):
     client_transaction_version: int
     def __init__(self, *, producer_id: int = ..., previous_producer_id: int = ..., next_producer_id: int = ..., producer_epoch: int = ..., next_producer_epoch: int = ..., transaction_timeout_ms: int = ..., transaction_status: int = ..., transaction_partitions: list[TransactionLogValue.PartitionsSchema] | None = ..., transaction_last_update_timestamp_ms: int = ..., transaction_start_timestamp_ms: int = ..., client_transaction_version: int = ...) -> None: ...
 
-class TxnOffsetCommitRequest(Message):
+class TxnOffsetCommitRequest(Request[TxnOffsetCommitResponse]):
     class TxnOffsetCommitRequestPartition(Struct):
         partition_index: int
         committed_offset: int
@@ -3324,7 +3330,7 @@ class UnregisterBrokerRecord(Message):
     broker_epoch: int
     def __init__(self, *, broker_id: int = ..., broker_epoch: int = ...) -> None: ...
 
-class UnregisterBrokerRequest(Message):
+class UnregisterBrokerRequest(Request[UnregisterBrokerResponse]):
     broker_id: int
     def __init__(self, *, broker_id: int = ...) -> None: ...
 
@@ -3334,7 +3340,7 @@ class UnregisterBrokerResponse(Message):
     error_message: str | None
     def __init__(self, *, throttle_time_ms: int = ..., error_code: int = ..., error_message: str | None = ...) -> None: ...
 
-class UpdateFeaturesRequest(Message):
+class UpdateFeaturesRequest(Request[UpdateFeaturesResponse]):
     class FeatureUpdateKey(Struct):
         feature: str
         max_version_level: int
@@ -3358,7 +3364,7 @@ class UpdateFeaturesResponse(Message):
     results: list[UpdateFeaturesResponse.UpdatableFeatureResult]
     def __init__(self, *, throttle_time_ms: int = ..., error_code: int = ..., error_message: str | None = ..., results: list[UpdateFeaturesResponse.UpdatableFeatureResult] = ...) -> None: ...
 
-class UpdateRaftVoterRequest(Message):
+class UpdateRaftVoterRequest(Request[UpdateRaftVoterResponse]):
     class Listener(Struct):
         name: str
         host: str
@@ -3397,7 +3403,7 @@ class UserScramCredentialRecord(Message):
     iterations: int
     def __init__(self, *, name: str = ..., mechanism: int = ..., salt: bytes = ..., stored_key: bytes = ..., server_key: bytes = ..., iterations: int = ...) -> None: ...
 
-class VoteRequest(Message):
+class VoteRequest(Request[VoteResponse]):
     class PartitionData(Struct):
         partition_index: int
         replica_epoch: int
@@ -3459,7 +3465,7 @@ class VotersRecord(Message):
     voters: list[VotersRecord.Voter]
     def __init__(self, *, version: int = ..., voters: list[VotersRecord.Voter] = ...) -> None: ...
 
-class WriteShareGroupStateRequest(Message):
+class WriteShareGroupStateRequest(Request[WriteShareGroupStateResponse]):
     class StateBatch(Struct):
         first_offset: int
         last_offset: int
@@ -3495,7 +3501,7 @@ class WriteShareGroupStateResponse(Message):
     results: list[WriteShareGroupStateResponse.WriteStateResult]
     def __init__(self, *, results: list[WriteShareGroupStateResponse.WriteStateResult] = ...) -> None: ...
 
-class WriteTxnMarkersRequest(Message):
+class WriteTxnMarkersRequest(Request[WriteTxnMarkersResponse]):
     class WritableTxnMarkerTopic(Struct):
         name: str
         partition_indexes: list[int]

@@ -11,7 +11,7 @@ TYPES = {"bool": "bool", "string": "str", "bytes": "bytes", "records": "Buffer",
 HEAD = """# ruff: noqa: A002
 # fmt: off
 # Made from protocol/schema by scripts/make_stubs.py (`make stubs`). Do not edit.
-from typing import ClassVar
+from typing import ClassVar, Generic, TypeVar
 
 from pykbroker.protocol.definitions import Definition, Field
 from pykbroker.protocol.wire import Buffer
@@ -25,6 +25,12 @@ class Message(Struct):
     API_KEY: ClassVar[int]
     VERSIONS: ClassVar[range]
     FLEXIBLE_VERSIONS: ClassVar[range]
+
+R = TypeVar("R", bound=Message)
+
+class Request(Message, Generic[R]):
+    # only for type checkers: a request, and what answers it
+    ...
 
 def message_class(of: Definition) -> type[Message]: ...
 """
@@ -40,7 +46,8 @@ def stubs() -> str:
     lines = [HEAD]
     for name in sorted(message_names()):
         described = definition(name)
-        lines.append(f"class {name}(Message):")
+        response = name.removesuffix("Request") + "Response"
+        lines.append(f"class {name}(Request[{response}]):" if name.endswith("Request") else f"class {name}(Message):")
         structs: dict[str, list[Field]] = {}
         collect(described.fields, structs)
         for struct, fields in structs.items():

@@ -80,7 +80,12 @@ def test_the_wheel_holds_the_tree_and_nothing_else(tmp_path: pathlib.Path) -> No
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         held = {entry for entry in archive.namelist() if ".dist-info/" not in entry}
-    places = {"protocol": "pykbroker/protocol", "storage": "pykbroker/storage", "pykbroker": "pykbroker"}
+    places = {
+        "protocol": "pykbroker/protocol",
+        "storage": "pykbroker/storage",
+        "compat/conformance": "pykbroker/compat",
+        "pykbroker": "pykbroker",
+    }
     suffixes = {".py", ".pyi", ".kmsg", ".tsv", ".typed"}
     wanted = {
         f"{place}/{path.relative_to(ROOT / folder)}"

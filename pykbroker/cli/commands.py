@@ -13,6 +13,7 @@ COMMANDS = {
     "produce": "write lines from standard input as records",
     "consume": "write records to standard output",
     "log": "show what is in the segment files of a data directory",
+    "compat": "put any broker to the conformance checks and print the table",
 }
 
 

@@ -1,0 +1,108 @@
+"""What a check is: a function with the id of the behaviour it tries, its sentence in its docstring, and what it needs of the broker."""
+
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import TYPE_CHECKING
+
+from pykbroker.protocol.apis import API_BY_KEY
+
+if TYPE_CHECKING:
+    from pykbroker.compat.target import Target
+
+Function = Callable[..., None]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Broker settings that a check needs, such as short sessions; a broker that was not started with them skips it."""
+
+    values: tuple[tuple[str, str], ...]
+
+    def __str__(self) -> str:
+        return ", ".join(f"{name}={value}" for name, value in self.values)
+
+
+Needs = str | Settings | None
+"""`three brokers`, `an authorizer`, or Settings."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One behaviour. `versions` is empty where it is not about the versions of one API."""
+
+    id: str
+    function: Function
+    apis: tuple[str, ...]
+    versions: tuple[int, ...]
+    needs: Needs
+    alone: bool
+
+    @property
+    def section(self) -> str:
+        """The letters of its id: F, FS, G, …"""
+        return self.id.partition("-")[0]
+
+    @property
+    def name(self) -> str:
+        """Its function's name, as words."""
+        return self.function.__name__.replace("_", " ")
+
+    @property
+    def sentence(self) -> str:
+        """What is given and what is expected."""
+        return " ".join((inspect.getdoc(self.function) or "").split())
+
+    @property
+    def takes_version(self) -> bool:
+        """Whether it is run once for each of its versions."""
+        return "version" in inspect.signature(self.function).parameters
+
+    def run(self, target: "Target", version: int | None) -> None:
+        """Try it. Raises Unexpected."""
+        if version is None:
+            self.function(target)
+        else:
+            self.function(target, version)
+
+
+_CHECKS: list[Check] = []
+
+
+def check(
+    id_: str, *, api: str | Sequence[str] = (), versions: str = "", needs: Needs = None, alone: bool = False
+) -> Callable[[Function], Function]:
+    """Make a function a check.
+
+    `api` is what it needs to be served (`"Fetch"`, or several); `versions` (`"4-12"`) are those of the first one that it is run for, if it has a
+    parameter `version`. `alone` is for what changes the whole cluster.
+    """
+    apis = (api,) if isinstance(api, str) else tuple(api)
+
+    def register(function: Function) -> Function:
+        _CHECKS.append(Check(id_, function, apis, tuple(_parsed(versions)), needs, alone))
+        return function
+
+    return register
+
+
+def all_checks() -> list[Check]:
+    """Every check there is, by id."""
+    from pykbroker.compat import sections
+
+    for module in iter_modules(sections.__path__):
+        import_module(f"{sections.__name__}.{module.name}")
+    return sorted(_CHECKS, key=lambda one: (one.section, int(one.id.partition("-")[2].rstrip("abcdefgh")), one.id, one.function.__name__))
+
+
+def api_keys() -> dict[str, int]:
+    """The name of each API, as Kafka has it, and its key."""
+    return {api.name: key for key, api in API_BY_KEY.items()}
+
+
+def _parsed(versions: str) -> Iterator[int]:
+    if versions:
+        first, _, last = versions.partition("-")
+        yield from range(int(first), int(last or first) + 1)

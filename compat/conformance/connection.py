@@ -1,0 +1,121 @@
+"""One connection, raw: frames and bytes as a check wants them, and every exchange kept for the report."""
+
+import socket
+import struct
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from pykbroker.compat.expectations import Unexpected
+from pykbroker.protocol import messages
+from pykbroker.protocol.header import read_response, request_frame
+from pykbroker.protocol.messages import Message
+
+if TYPE_CHECKING:
+    from pykbroker.protocol.messages import Request
+
+R = TypeVar("R", bound=Message)
+
+TIMEOUT_S = 30.0
+
+
+class Exchange(NamedTuple):
+    """What was sent and what came back, as it is shown."""
+
+    sent: str
+    answer: str
+
+
+class Connection:
+    """A TCP connection that believes nothing."""
+
+    def __init__(self, host: str, port: int, keep: Callable[[Exchange], None]) -> None:
+        self._socket = socket.create_connection((host, port), TIMEOUT_S)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._keep = keep
+        self._correlation_id = 0
+
+    def ask(self, request: "Request[R]", version: int) -> R:
+        """Send a request and read its response. Raises Unexpected where the connection is closed instead."""
+        self.send(request, version)
+        return self.receive(request, version)
+
+    def send(self, request: Message, version: int, client_id: str | None = "conformance") -> int:
+        """Send a request; its correlation id."""
+        self._correlation_id += 1
+        self.send_bytes(b"".join(request_frame(request, version, self._correlation_id, client_id)))
+        return self._correlation_id
+
+    def send_bytes(self, data: bytes) -> None:
+        """Send anything."""
+        try:
+            self._socket.sendall(data)
+        except OSError:
+            return  # the check will see at its next read that the connection is gone
+
+    def receive(self, request: "Request[R]", version: int) -> R:
+        """The next response, which is to be one to `request`."""
+        frame = self.receive_frame()
+        sent = f"{type(request).__name__} v{version}: {request!r}"
+        if frame is None:
+            self._keep(Exchange(sent, "the connection was closed"))
+            raise Unexpected("the connection", "an answer", "closed", request)
+        response_class: type[R] = getattr(messages, type(request).__name__.removesuffix("Request") + "Response")
+        correlation_id, response = read_response(response_class, version, frame)
+        self._keep(Exchange(sent, f"{response!r}"))
+        if correlation_id != self._correlation_id and correlation_id > self._correlation_id:
+            raise Unexpected("correlation_id", self._correlation_id, correlation_id)
+        return response
+
+    def receive_frame(self, timeout_s: float = TIMEOUT_S) -> bytes | None:
+        """The next frame without its size; None where the connection is closed. Raises Unexpected when nothing comes."""
+        size = self._read(4, timeout_s)
+        if size is None:
+            return None
+        return self._read(struct.unpack(">i", size)[0], timeout_s)
+
+    def is_closed(self, within_s: float = 5.0) -> bool:
+        """Whether the broker closes the connection, without sending anything before."""
+        deadline = time.monotonic() + within_s
+        self._socket.settimeout(max(0.01, deadline - time.monotonic()))
+        try:
+            return self._socket.recv(1) == b""
+        except TimeoutError:
+            return False
+        except OSError:
+            return True
+
+    def is_silent(self, for_s: float = 0.3) -> bool:
+        """Whether nothing comes for a while, and the connection stays open."""
+        self._socket.settimeout(for_s)
+        try:
+            self._socket.recv(1, socket.MSG_PEEK)
+        except TimeoutError:
+            return True
+        except OSError:
+            return False
+        return False
+
+    def half_close(self) -> None:
+        """Say that nothing more will be sent."""
+        self._socket.shutdown(socket.SHUT_WR)
+
+    def close(self) -> None:
+        """Let go of it."""
+        self._socket.close()
+
+    def _read(self, size: int, timeout_s: float) -> bytes | None:
+        self._socket.settimeout(timeout_s)
+        pieces = []
+        while size:
+            try:
+                piece = self._socket.recv(min(size, 1 << 20))
+            except TimeoutError:
+                raise Unexpected("the answer", f"within {timeout_s:g} s", "nothing") from None
+            except OSError:
+                return None
+            if not piece:
+                return None
+            pieces.append(piece)
+            size -= len(piece)
+        return b"".join(pieces)

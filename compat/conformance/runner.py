@@ -1,0 +1,77 @@
+"""Puts a broker to the checks, one after the other, and says of each: passed, failed, skipped (what it needs is not there) or not served."""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from pykbroker.compat.check import Check, Needs, api_keys
+from pykbroker.compat.connection import Exchange
+from pykbroker.compat.expectations import Unexpected
+from pykbroker.compat.target import Target
+
+
+class Status(StrEnum):
+    """What became of a check."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    NOT_SERVED = "not served"
+
+
+@dataclass(slots=True)
+class Result:
+    """One check's result. `detail` is the first thing that was not as expected, or what is missing."""
+
+    check: Check
+    status: Status
+    seconds: float = 0.0
+    detail: str = ""
+    version: int | None = None
+    exchanges: list[Exchange] = field(default_factory=list)
+
+
+def run(
+    checks: Iterable[Check], target: Target, *, offered: frozenset[str] = frozenset(), seen: Callable[[Result], None] = lambda _: None
+) -> list[Result]:
+    """Every check, in the order given; `offered` is what the broker has of what checks may need. `seen` is told of each result."""
+    target.look()
+    results = []
+    for one in checks:
+        result = _run_one(one, target, offered)
+        results.append(result)
+        seen(result)
+    return results
+
+
+def _run_one(check: Check, target: Target, offered: frozenset[str]) -> Result:
+    keys = api_keys()
+    unserved = [name for name in check.apis if keys[name] not in target.served]
+    if unserved:
+        return Result(check, Status.NOT_SERVED, detail=", ".join(unserved))
+    if check.needs is not None and str(check.needs) not in offered:
+        return Result(check, Status.SKIPPED, detail=f"needs {_needs_in_words(check.needs)}")
+    versions: list[int | None] = [None]
+    if check.takes_version:
+        served = target.served[keys[check.apis[0]]]
+        versions = [version for version in check.versions if version in served]
+        if not versions:
+            return Result(check, Status.NOT_SERVED, detail=f"{check.apis[0]} {check.versions[0]}-{check.versions[-1]}")
+    started = time.monotonic()
+    for version in versions:
+        target.exchanges.clear()
+        try:
+            check.run(target, version)
+        except Unexpected as unexpected:
+            return Result(check, Status.FAILED, time.monotonic() - started, f"{unexpected}", version, list(target.exchanges))
+        except Exception as error:
+            detail = f"{type(error).__name__}: {error}"
+            return Result(check, Status.FAILED, time.monotonic() - started, detail, version, list(target.exchanges))
+        finally:
+            target.clean_up()
+    return Result(check, Status.PASSED, time.monotonic() - started)
+
+
+def _needs_in_words(needs: Needs) -> str:
+    return str(needs)

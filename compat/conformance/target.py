@@ -1,0 +1,294 @@
+"""The broker under test, as a check sees it: ask it anything, and have topics, records and groups without ado. What a check made is taken away after it.
+
+The shorthands (`new_topic`, `produce`, `fetch`, …) insist on success; a check of the API itself asks with `ask`, and looks at the answer.
+"""
+
+import itertools
+import time
+import uuid
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from pykbroker.compat.connection import Connection, Exchange
+from pykbroker.compat.expectations import Unexpected, expect, expect_that
+from pykbroker.protocol.errors import ErrorCode
+from pykbroker.protocol.messages import (
+    ApiVersionsRequest,
+    CreateTopicsRequest,
+    DeleteGroupsRequest,
+    DeleteTopicsRequest,
+    FetchRequest,
+    FetchResponse,
+    FindCoordinatorRequest,
+    JoinGroupRequest,
+    ListOffsetsRequest,
+    ListOffsetsResponse,
+    Message,
+    MetadataRequest,
+    MetadataResponse,
+    ProduceRequest,
+    ProduceResponse,
+    SyncGroupRequest,
+)
+from pykbroker.protocol.records import DEFAULT_PROPERTIES, BatchProperties, NewRecord, Record, batches, build_batch
+
+if TYPE_CHECKING:
+    from pykbroker.protocol.messages import Request
+
+R = TypeVar("R", bound=Message)
+
+EARLIEST, LATEST, MAX_TIMESTAMP = -2, -1, -3
+ALL_REPLICAS = -1
+PATIENCE_S = 20.0
+_KEPT_EXCHANGES = 6
+
+
+class Topic(NamedTuple):
+    """A topic that a check made."""
+
+    name: str
+    topic_id: bytes
+    partitions: int
+
+
+class Member(NamedTuple):
+    """A member of a classic group, in the generation it joined."""
+
+    group_id: str
+    member_id: str
+    generation_id: int
+    leader_id: str
+    protocol_name: str | None
+
+
+class Target:
+    """One broker (of a cluster, perhaps), reached at `host`:`port`."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self.host = host
+        self.port = port
+        self.exchanges: list[Exchange] = []
+        self.served: dict[int, range] = {}
+        self._connections: list[Connection] = []
+        self._shared: Connection | None = None
+        self._topics: list[str] = []
+        self._groups: list[str] = []
+        self._numbers = itertools.count(1)
+        self._prefix = f"c{uuid.uuid4().hex[:8]}"
+
+    def look(self) -> None:
+        """Ask what is served."""
+        answer = self.ask(ApiVersionsRequest(client_software_name="conformance", client_software_version="1"), 3)
+        self.served = {one.api_key: range(one.min_version, one.max_version + 1) for one in answer.api_keys}
+
+    # -- asking --------------------------------------------------------------------------------------------------
+
+    def connect(self) -> Connection:
+        """A connection of the check's own."""
+        made = Connection(self.host, self.port, self._keep)
+        self._connections.append(made)
+        return made
+
+    def ask(self, request: "Request[R]", version: int) -> R:
+        """Ask on the shared connection; it is made anew where a check before made the broker close it."""
+        if self._shared is None:
+            self._shared = Connection(self.host, self.port, self._keep)
+        try:
+            return self._shared.ask(request, version)
+        except Unexpected:
+            self._shared.close()
+            self._shared = None
+            raise
+
+    def _keep(self, exchange: Exchange) -> None:
+        self.exchanges.append(exchange)
+        del self.exchanges[:-_KEPT_EXCHANGES]
+
+    # -- names and topics ----------------------------------------------------------------------------------------
+
+    def new_name(self, what: str = "name") -> str:
+        """A name that nobody else uses."""
+        return f"{self._prefix}-{what}-{next(self._numbers)}"
+
+    def new_group(self) -> str:
+        """A group id; the group is deleted after the check if it is there."""
+        name = self.new_name("group")
+        self._groups.append(name)
+        return name
+
+    def new_topic(self, partitions: int = 1, **configs: str) -> Topic:
+        """A topic with leaders; configs with `_` for `.`: `new_topic(cleanup_policy="compact")`."""
+        topic = CreateTopicsRequest.CreatableTopic(
+            name=self.new_name("topic"),
+            num_partitions=partitions,
+            replication_factor=1,
+            configs=[CreateTopicsRequest.CreatableTopicConfig(name=name.replace("_", "."), value=value) for name, value in configs.items()],
+        )
+        answer = self.ask(CreateTopicsRequest(topics=[topic], timeout_ms=10_000), 7)
+        expect(answer.topics[0], error_code=ErrorCode.NONE)
+        self._topics.append(topic.name)
+        self._wait_for_leaders(topic.name, partitions)
+        return Topic(topic.name, answer.topics[0].topic_id, partitions)
+
+    def forget_after(self, topic_name: str) -> None:
+        """Delete that topic after the check."""
+        self._topics.append(topic_name)
+
+    def _wait_for_leaders(self, name: str, partitions: int) -> None:
+        """A new topic is produced to and asked for its offsets only when its leaders have taken office (W-27)."""
+        deadline = time.monotonic() + PATIENCE_S
+        wanted = [ListOffsetsRequest.ListOffsetsPartition(partition_index=index, timestamp=EARLIEST) for index in range(partitions)]
+        request = ListOffsetsRequest(topics=[ListOffsetsRequest.ListOffsetsTopic(name=name, partitions=wanted)])
+        while True:
+            answer = self.ask(request, 5)
+            if all(one.error_code == 0 for one in answer.topics[0].partitions):
+                return
+            if time.monotonic() > deadline:
+                raise Unexpected("the leaders of a new topic", "in office", answer.topics[0].partitions)
+            time.sleep(0.02)
+
+    def metadata(self, *names: str, version: int = 12) -> MetadataResponse:
+        """Metadata of these topics, without making them; of all where none is named."""
+        topics = [MetadataRequest.MetadataRequestTopic(name=name) for name in names] if names else None
+        return self.ask(MetadataRequest(topics=topics, allow_auto_topic_creation=False), version)
+
+    # -- records -------------------------------------------------------------------------------------------------
+
+    def produce(
+        self,
+        topic: Topic,
+        values: Sequence[bytes] = (b"value",),
+        *,
+        partition: int = 0,
+        key: bytes | None = b"key",
+        timestamp: int | None = None,
+        properties: BatchProperties = DEFAULT_PROPERTIES,
+    ) -> int:
+        """Append one batch; the offset of its first record."""
+        now = int(time.time() * 1000) if timestamp is None else timestamp
+        batch = build_batch([NewRecord(value, key, timestamp=now) for value in values], properties)
+        answer = self.produce_batch(topic, batch, partition=partition)
+        expect(answer, error_code=ErrorCode.NONE)
+        return answer.base_offset
+
+    def produce_batch(
+        self,
+        topic: Topic,
+        records: bytes | None,
+        *,
+        partition: int = 0,
+        version: int = 12,
+        acks: int = ALL_REPLICAS,
+        timeout_ms: int = 10_000,
+    ) -> ProduceResponse.PartitionProduceResponse:
+        """Send these bytes for one partition; what is answered for it."""
+        answer = self.ask(produce_request(topic, records, partition, acks, timeout_ms), version)
+        return answer.responses[0].partition_responses[0]
+
+    def fetch(
+        self, topic: Topic, offset: int = 0, *, partition: int = 0, version: int = 12, max_wait_ms: int = 0, max_bytes: int = 1 << 20
+    ) -> FetchResponse.PartitionData:
+        """Fetch from one partition, without a session; what is answered for it."""
+        part = FetchRequest.FetchPartition(partition=partition, fetch_offset=offset, partition_max_bytes=max_bytes)
+        topics = [FetchRequest.FetchTopic(topic=topic.name, topic_id=topic.topic_id, partitions=[part])]
+        answer = self.ask(FetchRequest(max_wait_ms=max_wait_ms, min_bytes=1, max_bytes=1 << 24, topics=topics), version)
+        return answer.responses[0].partitions[0]
+
+    def records(self, topic: Topic, partition: int = 0) -> list[Record]:
+        """Everything in a partition."""
+        found: list[Record] = []
+        offset = self.list_offsets(topic, partition=partition, timestamp=EARLIEST).offset
+        while True:
+            answer = self.fetch(topic, offset, partition=partition)
+            expect(answer, error_code=ErrorCode.NONE)
+            fetched = list(batches(answer.records or b""))
+            if not fetched:
+                return found
+            for batch in fetched:
+                found += [record for record in batch.records() if record.offset >= offset]
+                offset = batch.next_offset
+
+    def list_offsets(
+        self, topic: Topic, *, partition: int = 0, timestamp: int = LATEST, version: int = 7
+    ) -> ListOffsetsResponse.ListOffsetsPartitionResponse:
+        """ListOffsets of one partition; what is answered for it."""
+        part = ListOffsetsRequest.ListOffsetsPartition(partition_index=partition, timestamp=timestamp)
+        topics = [ListOffsetsRequest.ListOffsetsTopic(name=topic.name, partitions=[part])]
+        answer = self.ask(ListOffsetsRequest(topics=topics), version)
+        return answer.topics[0].partitions[0]
+
+    # -- groups --------------------------------------------------------------------------------------------------
+
+    def wait_for_coordinator(self, group_id: str) -> None:
+        """Until the group has a coordinator that has loaded."""
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            answer = self.ask(FindCoordinatorRequest(coordinator_keys=[group_id]), 4)
+            if answer.coordinators[0].error_code == 0:
+                return
+            if time.monotonic() > deadline:
+                raise Unexpected("the coordinator", "there", answer)
+            time.sleep(0.05)
+
+    def join(self, group_id: str, *, member_id: str = "", session_timeout_ms: int = 30_000, metadata: bytes = b"") -> Member:
+        """Join a classic group alone (protocol type `consumer`, protocol `range`), the two steps of KIP-394 included."""
+        self.wait_for_coordinator(group_id)
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            request = JoinGroupRequest(
+                group_id=group_id,
+                member_id=member_id,
+                protocol_type="consumer",
+                session_timeout_ms=session_timeout_ms,
+                rebalance_timeout_ms=session_timeout_ms,
+                protocols=[JoinGroupRequest.JoinGroupRequestProtocol(name="range", metadata=metadata)],
+            )
+            answer = self.ask(request, 7)
+            if answer.error_code == ErrorCode.NONE:
+                return Member(group_id, answer.member_id, answer.generation_id, answer.leader, answer.protocol_name)
+            expect_that(time.monotonic() < deadline, f"a member can join; it is answered {answer!r}")
+            if answer.error_code == ErrorCode.MEMBER_ID_REQUIRED:
+                member_id = answer.member_id
+            else:
+                time.sleep(0.05)
+
+    def stable_group(self, group_id: str | None = None) -> Member:
+        """A group of one member that has its assignment."""
+        member = self.join(group_id or self.new_group())
+        assignment = SyncGroupRequest.SyncGroupRequestAssignment(member_id=member.member_id, assignment=b"assigned")
+        request = SyncGroupRequest(
+            group_id=member.group_id, generation_id=member.generation_id, member_id=member.member_id, assignments=[assignment]
+        )
+        expect(self.ask(request, 3), error_code=ErrorCode.NONE)
+        return member
+
+    # -- cleaning up ---------------------------------------------------------------------------------------------
+
+    def clean_up(self) -> None:
+        """Take away what the check made; whatever fails here is not the check's business."""
+        for connection in self._connections:
+            connection.close()
+        self._connections.clear()
+        topics, self._topics = self._topics, []
+        groups, self._groups = self._groups, []
+        try:
+            if topics:
+                self.ask(DeleteTopicsRequest(topic_names=topics, timeout_ms=10_000), 5)
+            if groups:
+                self.ask(DeleteGroupsRequest(groups_names=groups), 2)
+        except (Unexpected, OSError):
+            self._shared = None
+
+    def close(self) -> None:
+        """Let go of the broker."""
+        if self._shared is not None:
+            self._shared.close()
+
+
+def produce_request(
+    topic: Topic, records: bytes | None, partition: int = 0, acks: int = ALL_REPLICAS, timeout_ms: int = 10_000
+) -> ProduceRequest:
+    """A Produce with one batch for one partition, by name and by id."""
+    data = ProduceRequest.PartitionProduceData(index=partition, records=records)
+    topics = [ProduceRequest.TopicProduceData(name=topic.name, topic_id=topic.topic_id, partition_data=[data])]
+    return ProduceRequest(acks=acks, timeout_ms=timeout_ms, topic_data=topics)
