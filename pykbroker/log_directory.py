@@ -115,18 +115,22 @@ class LogDirectory:
 
     def delete_log(self, topic: str, partition: int) -> None:
         """The partition is gone: its directory is renamed at once, and deleted after file.delete.delay.ms."""
-        deleted = self.logs.pop((topic, partition), None)
-        if deleted is None:
-            return
-        deleted.offline = "its topic was deleted"
         self._start_offsets.pop((topic, partition), None)
-        doomed = f"{topic}-{partition}.{self.clock.now_ms:x}-delete"
-        try:
-            self.files.rename(deleted.directory, doomed)
-        except OSError as error:
-            log.error("The directory %s could not be renamed: %s", deleted.directory, error)
+        self._recovery_points.pop((topic, partition), None)
+        directory = f"{topic}-{partition}"
+        deleted = self.logs.pop((topic, partition), None)
+        delay_ms = self.log_config(topic).file_delete_delay_ms if deleted is None else deleted.config.file_delete_delay_ms
+        if deleted is not None:
+            deleted.offline = "its topic was deleted"
+        elif not self.files.list(directory):
             return
-        self.clock.call_later(deleted.config.file_delete_delay_ms, lambda: self._delete(doomed))
+        doomed = f"{directory}.{self.clock.now_ms:x}-delete"
+        try:
+            self.files.rename(directory, doomed)
+        except OSError as error:
+            log.error("The directory %s could not be renamed: %s", directory, error)
+            return
+        self.clock.call_later(delay_ms, lambda: self._delete(doomed))
 
     def reconfigure(self, topics: Iterable[str]) -> None:
         """The configuration of these topics, or of the broker, has changed."""
@@ -152,7 +156,8 @@ class LogDirectory:
 
     def checkpoint_start_offsets(self) -> None:
         """Where each log begins, where that is not where its first segment does: DeleteRecords must survive a crash."""
-        moved = {key: one.start_offset for key, one in self.logs.items() if one.start_offset > one.segments[0].base_offset}
+        moved = self._of_unopened(self._start_offsets)
+        moved |= {key: one.start_offset for key, one in self.logs.items() if one.start_offset > one.segments[0].base_offset}
         if moved != self._written_start_offsets:
             checkpoints.write_offsets(self.files, checkpoints.LOG_START_OFFSETS, moved)
             self._written_start_offsets = moved
@@ -220,13 +225,15 @@ class LogDirectory:
         self._write_checkpoints()
 
     def _write_checkpoints(self) -> None:
-        checkpoints.write_offsets(
-            self.files, checkpoints.RECOVERY_POINTS, {key: one.recovery_point for key, one in self.logs.items() if one.recovery_point}
-        )
-        checkpoints.write_offsets(
-            self.files, checkpoints.HIGH_WATERMARKS, {key: one.high_watermark for key, one in self.logs.items() if one.end_offset}
-        )
+        recovery_points = {key: one.recovery_point for key, one in self.logs.items() if one.recovery_point}
+        checkpoints.write_offsets(self.files, checkpoints.RECOVERY_POINTS, self._of_unopened(self._recovery_points) | recovery_points)
+        high_watermarks = {key: one.high_watermark for key, one in self.logs.items() if one.end_offset}
+        checkpoints.write_offsets(self.files, checkpoints.HIGH_WATERMARKS, self._of_unopened(self._recovery_points) | high_watermarks)
         self.checkpoint_start_offsets()
+
+    def _of_unopened(self, offsets: dict[checkpoints.TopicPartition, int]) -> dict[checkpoints.TopicPartition, int]:
+        """What the last stop left of logs that nobody has asked for yet: it still holds."""
+        return {key: offset for key, offset in offsets.items() if key not in self.logs}
 
     def _flush_soon(self) -> None:
         """flush.ms: looked at as often as the smallest of them asks, if any topic has one at all."""
