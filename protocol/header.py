@@ -14,6 +14,7 @@ from pykbroker.protocol.definitions import api_files
 from pykbroker.protocol.messages import Message
 from pykbroker.protocol.wire import Buffer, Malformed, read_unsigned_varint
 
+PRODUCE = 0
 API_VERSIONS = 18
 
 _FIRST_FLEXIBLE: dict[int, int] = {}

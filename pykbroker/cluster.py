@@ -20,12 +20,14 @@ from pykbroker.limits import MAX_ARRAY_ELEMENTS_PER_REQUEST
 from pykbroker.log_directory import LogDirectory, topic_id_text
 from pykbroker.metadata import Metadata
 from pykbroker.metadata_log import MetadataLog
+from pykbroker.produce_lane import FIRST_VERSION as FIRST_VERSION_WITH_LANES
+from pykbroker.produce_lane import ProduceLanes
 from pykbroker.protocol.apis import API_BY_KEY
 from pykbroker.protocol.codec import decoder
 from pykbroker.protocol.errors import ErrorCode, KafkaError
-from pykbroker.protocol.header import API_VERSIONS, RequestHeader, read_request_header, response_frame
-from pykbroker.protocol.messages import ConfigRecord, Message
-from pykbroker.protocol.wire import Buffer, Malformed
+from pykbroker.protocol.header import API_VERSIONS, PRODUCE, RequestHeader, read_request_header, response_frame
+from pykbroker.protocol.messages import ConfigRecord, Message, ProduceRequest, ProduceResponse
+from pykbroker.protocol.wire import Buffer, Malformed, Unencodable
 from pykbroker.storage.checkpoints import META_PROPERTIES, CheckpointDamaged, read_properties, write_properties
 
 if TYPE_CHECKING:
@@ -137,19 +139,40 @@ class Cluster:
     def handle(self, session: "Session", frame: Buffer) -> Answer | Later[Answer | Close | None] | Close | None:
         """One request in; what goes back out, now or later. None: the protocol sends nothing. `frame` is without its size."""
         try:
+            if session.shortcut is not None and (answer := session.shortcut(frame)) is not None:
+                return answer
             header, body = read_request_header(frame)
             module = served(header.api_key)
             if module is None or header.api_version not in module.VERSIONS:
                 return self._unserved(header)
             request_class = API_BY_KEY[header.api_key].request
-            request, _ = decoder(request_class, header.api_version)(frame, body, MAX_ARRAY_ELEMENTS_PER_REQUEST)
+            request, behind = decoder(request_class, header.api_version)(frame, body, MAX_ARRAY_ELEMENTS_PER_REQUEST)
         except Malformed as error:
             return Close(f"malformed request: {error}")
         context = Context(self, session, header.api_version, header.client_id)
         response = self._respond(module, context, request)
         if isinstance(response, Later):
             return self._answer_later(header, module, request, response)
-        return self._answer(header, response)
+        answered = self._answer(header, module, request, response)
+        if header.api_key == PRODUCE and header.api_version >= FIRST_VERSION_WITH_LANES and behind == len(frame):
+            self._open_lane(session, frame, header, request, response, answered)
+        return answered
+
+    def _open_lane(
+        self,
+        session: "Session",
+        frame: Buffer,
+        header: RequestHeader,
+        request: Message,
+        response: Response,
+        answer: Answer | Close | None,
+    ) -> None:
+        """A Produce was answered at once: the next one like it goes a shorter way."""
+        if isinstance(answer, list) and isinstance(request, ProduceRequest) and isinstance(response, ProduceResponse):
+            lanes = session.shortcut
+            if not isinstance(lanes, ProduceLanes):
+                lanes = session.shortcut = ProduceLanes(self, session)
+            lanes.open(frame, request, response, header, answer)
 
     def _unserved(self, header: RequestHeader) -> Answer | Close:
         """An API or version that is not served closes the connection; only ApiVersions says what would be (KIP-511, W-01 to W-03)."""
@@ -178,17 +201,28 @@ class Cluster:
         if len(self.unexpected_errors) < _MOST_KEPT_ERRORS:
             self.unexpected_errors.append(error)
 
-    def _answer(self, header: RequestHeader, response: Response) -> Answer | Close | None:
+    def _answer(self, header: RequestHeader, module: ApiModule, request: Message, response: Response) -> Answer | Close | None:
+        """The response as a frame. One that cannot be encoded is a bug, and answered as any other bug; where not even that can be said, it closes."""
         if response is None or isinstance(response, Close):
             return response
-        return response_frame(response, header.api_version, header.correlation_id)
+        try:
+            return response_frame(response, header.api_version, header.correlation_id)
+        except Unencodable as error:
+            instead = self._failed(module, request, error)
+        if instead is None or isinstance(instead, Close):
+            return instead
+        try:
+            return response_frame(instead, header.api_version, header.correlation_id)
+        except Unencodable as error:
+            self.report(error, f"the answer to a failed {type(request).__name__} cannot be encoded either")
+            return Close(f"the answer to a {type(request).__name__} cannot be encoded")
 
     def _answer_later(
         self, header: RequestHeader, module: ApiModule, request: Message, response: Later[Response]
     ) -> Answer | Later[Answer | Close | None] | Close | None:
         answer: Later[Answer | Close | None] = Later()
         answer.overlaps = response.overlaps
-        settle: Callable[[Response], None] = lambda settled: answer.settle(self._answer(header, settled))  # noqa: E731
+        settle: Callable[[Response], None] = lambda settled: answer.settle(self._answer(header, module, request, settled))  # noqa: E731
         response.then(settle, lambda error: settle(self._failed(module, request, error)))
         return answer.value if answer.settled else answer
 

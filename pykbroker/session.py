@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from pykbroker.protocol.wire import Buffer
+
 if TYPE_CHECKING:
     from pykbroker.broker import Broker
 
@@ -23,6 +25,8 @@ class Session:
     client_software_name: str = "unknown"
     client_software_version: str = "unknown"
     closed: bool = False
+    shortcut: Callable[[Buffer], list[bytes | bytearray | memoryview] | None] | None = None
+    """What answers a request that is like an earlier one without parsing it, or gives None for those that are not (see produce_lane)."""
     on_close: list[Callable[[], None]] = field(default_factory=list)
 
     def close(self) -> None:

@@ -144,10 +144,8 @@ class _Append:
                 return response
             appended = found.append(batch, self._acks, self._now_ms)
             durable = found.durable_after(appended, self._now_ms)
-        except RecordsRefused as refused:
-            return _records_refused(found, refused)
         except KafkaError as refused:
-            return _append_refused(found, refused)
+            return refusal(found, refused)
         response = PartitionResponse(
             index=data.index,
             error_code=0,
@@ -219,6 +217,11 @@ def _when_durable(
 
 def _refused(index: int, error: ErrorCode) -> PartitionResponse:
     return PartitionResponse(index=index, error_code=error, base_offset=-1)
+
+
+def refusal(partition: Partition, refused: KafkaError) -> PartitionResponse:
+    """What is answered for records that the partition did not take."""
+    return _records_refused(partition, refused) if isinstance(refused, RecordsRefused) else _append_refused(partition, refused)
 
 
 def _append_refused(partition: Partition, refused: KafkaError) -> PartitionResponse:
