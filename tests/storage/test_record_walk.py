@@ -146,7 +146,7 @@ def outcome(walked: Iterator[Walked] | object) -> object:
 
 
 @given(st.randoms(use_true_random=False), st.sampled_from(["sound", "damaged", "damaged", "miscounted"]))
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=250, deadline=None)
 def test_walks_agree(chance: Random, what: str) -> None:
     payload, starts = runs_of_records(chance)
     count = len(starts)
@@ -164,6 +164,37 @@ def test_walks_agree(chance: Random, what: str) -> None:
 @settings(max_examples=1000, deadline=None)
 def test_walks_agree_on_noise(payload: bytes, count: int, chance: Random) -> None:
     assert outcome(lambda: walk(windows(payload, chance), count)) == outcome(lambda: plain_walk(payload, count))
+
+
+@pytest.mark.parametrize("timestamp", [0, 100, -(2**40)], ids=lambda timestamp: f"timestamp {timestamp}")
+@pytest.mark.parametrize("first", [0, 100, 10_000], ids=lambda first: f"from {first}")
+@pytest.mark.parametrize(
+    ("key", "value", "headers"),
+    [
+        (None, b"ab", []),
+        (b"k", None, []),
+        (b"", bytes(70), []),
+        (bytes(70), b"", []),
+        (b"k", b"v", [(b"n", b"c"), (b"", None), (b"n", bytes(66))]),
+    ],
+    ids=["no key", "no value", "long value", "long key", "headers"],
+)
+def test_one_wrong_byte_among_records_alike_is_found(
+    key: bytes | None, value: bytes | None, headers: list[tuple[bytes, bytes | None]], first: int, timestamp: int
+) -> None:
+    """Every byte of one record in the middle of a run, changed in every way that changes what it says."""
+    records = []
+    for number in range(first, first + 24):
+        body = b"\0" + varlong(timestamp + number % 3) + varlong(number) + data(key) + data(value) + varlong(len(headers))
+        body += b"".join(data(name) + data(content) for name, content in headers)
+        records.append(varlong(len(body)) + body)
+    start, size = sum(map(len, records[:12])), len(records[12])
+    for at in range(start, start + size):
+        for change in (1, 2, 64, 128):
+            payload = bytearray(b"".join(records))
+            payload[at] ^= change
+            expected = outcome(lambda payload=bytes(payload): plain_walk(payload, 24))
+            assert outcome(lambda payload=bytes(payload): walk([payload], 24)) == expected, f"byte {at - start} ^ {change}"
 
 
 def test_runs_are_really_found() -> None:

@@ -182,9 +182,7 @@ def test_records_may_be_as_large_as_ten_batches_once_decompressed(compression: C
     taken(seventeen, ValidationSettings(max_message_bytes=1_800_000))
 
 
-@pytest.mark.parametrize(
-    "settings", [DEFAULTS, ValidationSettings(compression=CompressionType.NONE), ValidationSettings(is_compacted=True)]
-)
+@pytest.mark.parametrize("settings", [DEFAULTS, ValidationSettings(compression=CompressionType.NONE, is_compacted=True)])
 @pytest.mark.parametrize("records", ["tiny records", "one record that claims it all"])
 def test_a_gibibyte_in_a_small_batch_is_refused_in_little_memory(settings: ValidationSettings, records: str) -> None:
     if records == "tiny records":
