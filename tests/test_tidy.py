@@ -75,7 +75,18 @@ def test_the_links_are_links() -> None:
 
 def test_the_wheel_holds_the_tree_and_nothing_else(tmp_path: pathlib.Path) -> None:
     shutil.rmtree(ROOT / "build", ignore_errors=True)  # setuptools would ship what an earlier build left there
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", str(tmp_path), str(ROOT)]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "--wheel-dir",
+        str(tmp_path),
+        str(ROOT),
+    ]
     subprocess.run(command, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:

@@ -59,7 +59,13 @@ class Writer(threading.Thread):
         self.sent = 0
         self.fatal: str | None = None
         self.stopping = threading.Event()
-        common = {"bootstrap.servers": f"127.0.0.1:{port}", "acks": "all", "linger.ms": 1, "reconnect.backoff.ms": 5, "reconnect.backoff.max.ms": 50}
+        common = {
+            "bootstrap.servers": f"127.0.0.1:{port}",
+            "acks": "all",
+            "linger.ms": 1,
+            "reconnect.backoff.ms": 5,
+            "reconnect.backoff.max.ms": 50,
+        }
         self._producer = Producer({**common, **settings})
 
     def run(self) -> None:
@@ -86,7 +92,9 @@ class Writer(threading.Thread):
 
 def read_all(port: int, partition: int) -> list[int]:
     """Everything in a partition, in order."""
-    consumer = Consumer({"bootstrap.servers": f"127.0.0.1:{port}", "group.id": "check", "auto.offset.reset": "earliest", "enable.auto.commit": False})
+    consumer = Consumer(
+        {"bootstrap.servers": f"127.0.0.1:{port}", "group.id": "check", "auto.offset.reset": "earliest", "enable.auto.commit": False}
+    )
     where = TopicPartition(TOPIC, partition, 0)
     _, end = consumer.get_watermark_offsets(where, 10)
     consumer.assign([where])

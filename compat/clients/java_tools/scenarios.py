@@ -37,7 +37,19 @@ def tool(this: Run, name: str, *arguments: str, stdin: str = "", expect: int = 0
 @scenario("topics")
 def topics(this: Run) -> None:
     topic = this.topic("tools")
-    tool(this, "TopicCommand", "--create", "--topic", topic, "--partitions", "3", "--replication-factor", "1", "--config", "retention.ms=3600000")
+    tool(
+        this,
+        "TopicCommand",
+        "--create",
+        "--topic",
+        topic,
+        "--partitions",
+        "3",
+        "--replication-factor",
+        "1",
+        "--config",
+        "retention.ms=3600000",
+    )
     check(topic in tool(this, "TopicCommand", "--list"), "the topic is not listed")
     described = tool(this, "TopicCommand", "--describe", "--topic", topic)
     check("PartitionCount: 3" in described and "retention.ms=3600000" in described, described)
@@ -51,7 +63,19 @@ def topics(this: Run) -> None:
 def console(this: Run) -> None:
     topic = this.topic("tools")
     lines = "".join(f"key-{number % 10}:value-{number}\n" for number in range(RECORDS))
-    tool(this, "ConsoleProducer", "--topic", topic, "--property", "parse.key=true", "--property", "key.separator=:", "--compression-codec", "zstd", stdin=lines)
+    tool(
+        this,
+        "ConsoleProducer",
+        "--topic",
+        topic,
+        "--property",
+        "parse.key=true",
+        "--property",
+        "key.separator=:",
+        "--compression-codec",
+        "zstd",
+        stdin=lines,
+    )
     group = this.topic("tools-group")
     arguments = ["--topic", topic, "--from-beginning", "--max-messages", str(RECORDS), "--group", group, "--timeout-ms", "30000"]
     out = tool(this, "ConsoleConsumer", *arguments, "--property", "print.key=true", "--property", "key.separator=:")
@@ -86,7 +110,10 @@ def configs(this: Run) -> None:
     check("max.message.bytes" not in tool(this, "ConfigCommand", "--describe", *entity), "the config is still there")
     refused = tool(this, "ConfigCommand", "--alter", *entity, "--add-config", "retention.ms=soon", expect=1)
     check("InvalidConfiguration" in refused or "Invalid value" in refused or "ConfigException" in refused, refused)
-    check("log.retention" in tool(this, "ConfigCommand", "--describe", "--entity-type", "brokers", "--entity-name", "1", "--all"), "no broker configs")
+    check(
+        "log.retention" in tool(this, "ConfigCommand", "--describe", "--entity-type", "brokers", "--entity-name", "1", "--all"),
+        "no broker configs",
+    )
 
 
 @scenario("delete records")
@@ -102,8 +129,16 @@ def delete_records(this: Run) -> None:
 @scenario("get offsets")
 def get_offsets(this: Run) -> None:
     topic = this.topic("tools")
-    latest = dict(line.rsplit(":", 1) for line in tool(this, "GetOffsetShell", "--topic", topic, "--time", "-1").splitlines() if line.startswith(topic))
-    earliest = dict(line.rsplit(":", 1) for line in tool(this, "GetOffsetShell", "--topic", topic, "--time", "-2").splitlines() if line.startswith(topic))
+    latest = dict(
+        line.rsplit(":", 1)
+        for line in tool(this, "GetOffsetShell", "--topic", topic, "--time", "-1").splitlines()
+        if line.startswith(topic)
+    )
+    earliest = dict(
+        line.rsplit(":", 1)
+        for line in tool(this, "GetOffsetShell", "--topic", topic, "--time", "-2").splitlines()
+        if line.startswith(topic)
+    )
     check(sum(map(int, latest.values())) == RECORDS, f"{latest}")
     check(earliest[f"{topic}:0"] == latest[f"{topic}:0"], "the deleted records are still there")
     tool(this, "GetOffsetShell", "--topic", topic, "--time", str(int(time.time() * 1000)))

@@ -41,7 +41,21 @@ def create_topic(this: Run) -> None:
 
 def produce(this: Run, compression: str) -> None:
     lines = b"".join(key(number) + b":" + value(number) + b"\n" for number in range(RECORDS))
-    kcat(this, "-P", "-t", this.topic(compression), "-K", ":", "-z", compression, "-H", "source=kcat", "-X", "enable.idempotence=true", stdin=lines)
+    kcat(
+        this,
+        "-P",
+        "-t",
+        this.topic(compression),
+        "-K",
+        ":",
+        "-z",
+        compression,
+        "-H",
+        "source=kcat",
+        "-X",
+        "enable.idempotence=true",
+        stdin=lines,
+    )
     out = kcat(this, "-C", "-t", this.topic(compression), "-o", "beginning", "-e", "-q", "-f", "%k %s %h\n")
     rows = [line.split(" ") for line in out.splitlines()]
     check(all(headers == "source=kcat" for _, _, headers in rows), "the headers are not all there")
