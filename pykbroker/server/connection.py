@@ -145,6 +145,8 @@ class Connection(asyncio.BufferedProtocol):
     def eof_received(self) -> bool:
         """The peer sends no more; true keeps the connection for the answers it is still owed."""
         self._peer_is_done = True
+        if self._start == self._end:
+            self._give_buffer_back()  # Now, not when it is closed: thousands may go at once.
         return self._owes_answers()
 
     def pause_writing(self) -> None:
@@ -407,6 +409,8 @@ class Connection(asyncio.BufferedProtocol):
         if self._was_active:
             self._was_active = False
             self._active_at_ms = now_ms
+        if self._start == self._end:
+            self._give_buffer_back()  # Borrowed for a read that brought nothing.
         unsent = self._transport.get_write_buffer_size()
         if not unsent or unsent < self._unsent_before:
             self._taken_at_ms = now_ms
