@@ -16,9 +16,9 @@ class Message(Struct):
     VERSIONS: ClassVar[range]
     FLEXIBLE_VERSIONS: ClassVar[range]
 
-R = TypeVar("R", bound=Message)
+_R = TypeVar("_R", bound=Message)
 
-class Request(Message, Generic[R]):
+class Request(Message, Generic[_R]):
     # only for type checkers: a request, and what answers it
     ...
 

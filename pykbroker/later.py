@@ -38,7 +38,7 @@ class Later(Generic[T]):
             raise self._error
         if self._value is _PENDING:
             raise LookupError("this Later is not settled yet")
-        return cast(T, self._value)
+        return cast("T", self._value)
 
     def settle(self, value: T) -> None:
         """The value is here. A second settling is ignored: a deadline and an event may race, the first one counts."""
@@ -65,7 +65,7 @@ class Later(Generic[T]):
         if self._value is _PENDING:
             self._waiting.append((then, failed))
         elif self._error is None:
-            then(cast(T, self._value))
+            then(cast("T", self._value))
         elif failed is not None:
             failed(self._error)
 

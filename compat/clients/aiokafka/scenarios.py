@@ -10,10 +10,10 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition  # noqa: E402
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic  # noqa: E402
-from aiokafka.structs import OffsetAndMetadata  # noqa: E402
-from scenario import COMPRESSIONS, DEADLINE_S, RECORDS, Deadline, Run, check, check_all_there, key, run, scenario, value  # noqa: E402
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.structs import OffsetAndMetadata
+from scenario import COMPRESSIONS, DEADLINE_S, RECORDS, Deadline, Run, check, check_all_there, key, run, scenario, value
 
 PARTITIONS = 4
 KILLED_AFTER = 3_000

@@ -11,9 +11,9 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
 
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException, Producer, TopicPartition  # noqa: E402
-from confluent_kafka.admin import AdminClient, NewTopic  # noqa: E402
-from scenario import COMPRESSIONS, DEADLINE_S, RECORDS, Deadline, Run, check, check_all_there, key, run, scenario, value  # noqa: E402
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic
+from scenario import COMPRESSIONS, DEADLINE_S, RECORDS, Deadline, Run, check, check_all_there, key, run, scenario, value
 
 PARTITIONS = 4
 KILLED_AFTER = 3_000

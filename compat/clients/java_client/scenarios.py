@@ -6,7 +6,7 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent.parent / "oracle"))
 
-import kafka as oracle  # noqa: E402
+import kafka as oracle
 
 SOURCE = pathlib.Path(__file__).parent / "Scenarios.java"
 

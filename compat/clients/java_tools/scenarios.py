@@ -1,5 +1,6 @@
 """Kafka's own command-line tools, as an administrator would use them."""
 
+import json
 import pathlib
 import re
 import subprocess
@@ -120,7 +121,7 @@ def configs(this: Run) -> None:
 def delete_records(this: Run) -> None:
     topic = this.topic("tools")
     file = pathlib.Path("/tmp") / f"{topic}.json"
-    file.write_text('{"partitions": [{"topic": "%s", "partition": 0, "offset": -1}], "version": 1}' % topic)
+    file.write_text(json.dumps({"partitions": [{"topic": topic, "partition": 0, "offset": -1}], "version": 1}))
     out = tool(this, "DeleteRecordsCommand", "--offset-json-file", str(file))
     file.unlink()
     check(re.search(r"low_watermark: \d+", out), out)

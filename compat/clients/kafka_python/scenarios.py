@@ -10,10 +10,10 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
 
-from kafka import ConsumerRebalanceListener, KafkaConsumer, KafkaProducer, TopicPartition  # noqa: E402
-from kafka.admin import KafkaAdminClient, NewTopic  # noqa: E402
-from kafka.structs import OffsetAndMetadata  # noqa: E402
-from scenario import COMPRESSIONS, DEADLINE_S, RECORDS, Deadline, Run, check, check_all_there, key, run, scenario, value  # noqa: E402
+from kafka import ConsumerRebalanceListener, KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.admin import KafkaAdminClient, NewTopic
+from kafka.structs import OffsetAndMetadata
+from scenario import COMPRESSIONS, DEADLINE_S, RECORDS, Deadline, Run, check, check_all_there, key, run, scenario, value
 
 PARTITIONS = 4
 KILLED_AFTER = 3_000

@@ -11,7 +11,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
 
-from scenario import COMPRESSIONS, DEADLINE_S, RECORDS, Deadline, Run, Skipped, check, check_all_there, key, run, scenario, value  # noqa: E402
+from scenario import COMPRESSIONS, DEADLINE_S, RECORDS, Deadline, Run, Skipped, check, check_all_there, key, run, scenario, value
 
 KILLED_AFTER = 3_000
 AUTO_COMMIT_INTERVAL_S = 5
