@@ -97,6 +97,7 @@ class KafkaBroker:
             thread.run(self._stop)
         finally:
             thread.stop()
+        running.cluster.unexpected_errors.extend(thread.errors)
         _raise_unexpected(running)
 
     async def start_async(self) -> None:
@@ -288,6 +289,7 @@ class _LoopThread:
     """An event loop in a thread of its own."""
 
     def __init__(self) -> None:
+        self.errors: list[BaseException] = []
         self._loop: asyncio.AbstractEventLoop
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._main, name="pykbroker", daemon=True)
@@ -319,8 +321,14 @@ class _LoopThread:
     def _main(self) -> None:
         with asyncio.Runner(loop_factory=_new_loop) as runner:
             self._loop = runner.get_loop()
+            self._loop.set_exception_handler(self._keep_error)
             self._ready.set()
             self._loop.run_forever()
+
+    def _keep_error(self, _loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
+        """What nobody caught in a callback or a task."""
+        error = context.get("exception")
+        self.errors.append(error if isinstance(error, BaseException) else RuntimeError(str(context.get("message"))))
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:

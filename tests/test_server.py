@@ -32,6 +32,9 @@ with contextlib.suppress(ImportError):
     LOOPS["uvloop"] = uvloop.new_event_loop
 
 
+TOO_LARGE = struct.pack(">i", 200_001)
+
+
 def framed(payload: bytes) -> bytes:
     return struct.pack(">i", len(payload)) + payload
 
@@ -306,7 +309,7 @@ def test_a_bug_closes_its_connection_and_is_reported_and_others_go_on(run) -> No
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc", "TLS handshake"),
         (b"\xff\xff\xff\xff", "a request of -1 bytes"),
         (b"\0\0\0\0", "a request of 0 bytes"),
-        (struct.pack(">i", 200_001), "socket.request.max.bytes=200000"),
+        (TOO_LARGE, "socket.request.max.bytes=200000"),
     ],
 )
 def test_what_is_no_kafka_is_closed_and_explained_in_one_line(run, caplog, sent, said) -> None:
@@ -317,9 +320,9 @@ def test_what_is_no_kafka_is_closed_and_explained_in_one_line(run, caplog, sent,
         largest = b"e" + bytes(199_999)
         assert await peer.ask(largest) == largest
         with caplog.at_level(logging.WARNING, "pykbroker.server"):
-            for _ in range(3):
+            for number in range(3):
                 stranger = await bench.connect()
-                stranger.writer.write(sent)
+                stranger.writer.write(struct.pack(">i", 200_001 + number) if sent == TOO_LARGE else sent)
                 assert await stranger.is_closed()
                 await stranger.close()
         assert [record.message for record in caplog.records if said in record.message] == [caplog.records[0].message]

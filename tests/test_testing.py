@@ -130,6 +130,14 @@ def test_a_bug_of_the_broker_is_raised_at_the_end_of_the_test(caplog) -> None:
     assert "not callable" in error.value.__notes__[0]
 
 
+def test_what_nobody_caught_in_its_event_loop_is_raised_too() -> None:
+    def callback() -> None:
+        raise LookupError("in a callback")
+
+    with pytest.raises(LookupError, match="in a callback"), KafkaBroker() as broker:
+        broker._thread.call(lambda: asyncio.get_running_loop().call_soon(callback))
+
+
 def test_the_fixture_gives_each_test_a_broker_of_its_own(pytester) -> None:
     pytester.makepyfile(
         """

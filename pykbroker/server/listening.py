@@ -33,6 +33,7 @@ _ACCEPT_PAUSE_SECONDS = 0.2
 _SWEEP_MS_LIMITS = (50, 5_000)
 _EXPLAIN_AGAIN_AFTER_MS = 60_000
 _MOST_EXPLAINED = 1_000
+_WITHOUT_DIGITS = str.maketrans("", "", "0123456789-")
 
 
 class Handler(Protocol):
@@ -214,14 +215,15 @@ class Server:
         self._explain_once(session.client_host, f"{sentence} (it came to port {session.local_port})")
 
     def _explain_once(self, host: str, sentence: str) -> None:
-        """One line a minute for the same host and sentence: who floods us must not flood the log."""
+        """One line a minute for the same host and sentence, whatever its numbers: who floods us must not flood the log."""
         now_ms = self._waits.now_ms
-        last_ms = self._explained.get((host, sentence))
+        key = (host, sentence.translate(_WITHOUT_DIGITS))
+        last_ms = self._explained.get(key)
         if last_ms is not None and now_ms - last_ms < _EXPLAIN_AGAIN_AFTER_MS:
             return
         if len(self._explained) >= _MOST_EXPLAINED:
             self._explained.clear()
-        self._explained[host, sentence] = now_ms
+        self._explained[key] = now_ms
         log.warning("%s", f"A connection from {host} {sentence}" if host else sentence)
 
     # Now and then.
