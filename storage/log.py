@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from pykbroker.later import Later
 from pykbroker.protocol.errors import ErrorCode, KafkaError
-from pykbroker.protocol.records import RecordBatch, TimestampType, set_offsets
+from pykbroker.protocol.records import LOG_OVERHEAD, RecordBatch, set_offsets
 from pykbroker.protocol.wire import Buffer
 from pykbroker.storage.files import Files
 from pykbroker.storage.flusher import Flusher, Offload
@@ -27,6 +27,8 @@ from pykbroker.storage.validator import RecordsRefused, ValidationSettings, chec
 UNLIMITED = 2**63 - 1
 _MAX_RELATIVE_OFFSET = 2**31 - 1
 _SMALL = 16 * 1024
+_LOG_APPEND_TIME = 0x08
+"""The bit in a batch's attributes."""
 
 _DISK_IS_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
@@ -105,6 +107,7 @@ class UnifiedLog:
         "directory",
         "end_offset",
         "files",
+        "first_dirty_offset",
         "leader_epochs",
         "offline",
         "offload",
@@ -126,6 +129,8 @@ class UnifiedLog:
         self.end_offset = 0
         self.recovery_point = 0
         """Everything before it has been synced."""
+        self.first_dirty_offset = 0
+        """Everything before it has been compacted."""
         self.producers = ProducerState()
         self.leader_epochs = LeaderEpochs(files, directory)
         self.aborted = TransactionIndex(files, directory)
@@ -172,9 +177,11 @@ class UnifiedLog:
 
         Writable bytes are patched where they lie. Raises RecordsRefused or KafkaError. Durable when `durable_at` says so, a duplicate too.
         """
-        self._require_online()
-        validated = validate(batch, self.config.validation, now_ms)
-        if validated.size_in_bytes > self.config.segment_bytes:
+        if self.offline is not None:
+            raise self._storage_error()
+        config = self.config
+        validated = validate(batch, config.validation, now_ms)
+        if LOG_OVERHEAD + validated.batch_length > config.segment_bytes:
             raise RecordsRefused(ErrorCode.RECORD_LIST_TOO_LARGE, in_shape=False)
         if validated.producer_id >= 0:
             known = self.producers.duplicate_of(validated)
@@ -197,7 +204,7 @@ class UnifiedLog:
         set_offsets(memoryview(batch.buffer), first_offset, leader_epoch)
         batch.base_offset = first_offset
         batch.partition_leader_epoch = leader_epoch
-        end_offset = batch.next_offset
+        end_offset = first_offset + batch.last_offset_delta + 1
         try:
             segment = self.segments[-1]
             if self._must_roll(segment, batch, now_ms):
@@ -205,7 +212,7 @@ class UnifiedLog:
                 segment = self.segments[-1]
             segment.append(batch, (batch.buffer,))
         except OSError as error:
-            raise self._write_failed(error) from error
+            raise self.write_failed(error) from error
         self.end_offset = end_offset
         if leader_epoch > self.leader_epochs.latest:
             self.leader_epochs.assign(leader_epoch, first_offset)
@@ -213,8 +220,9 @@ class UnifiedLog:
             self._note_producer(batch)
         if self._unflushed_since_ms is None:
             self._unflushed_since_ms = now_ms
-        append_time = batch.max_timestamp if batch.timestamp_type is TimestampType.LOG_APPEND_TIME else -1
-        return LogAppendInfo(first_offset, end_offset - 1, batch.max_timestamp, append_time, self.start_offset)
+        max_timestamp = batch.max_timestamp
+        append_time = max_timestamp if batch.attributes & _LOG_APPEND_TIME else -1
+        return LogAppendInfo(first_offset, end_offset - 1, max_timestamp, append_time, self.start_offset)
 
     def _note_producer(self, batch: RecordBatch) -> None:
         try:
@@ -232,19 +240,23 @@ class UnifiedLog:
 
     def _must_roll(self, segment: LogSegment, batch: RecordBatch, now_ms: int) -> bool:
         """Kafka's rules: full, old by the first batch's time, an index full, an offset too far from the base."""
-        if batch.last_offset - segment.base_offset > _MAX_RELATIVE_OFFSET:
+        if batch.base_offset + batch.last_offset_delta - segment.base_offset > _MAX_RELATIVE_OFFSET:
             return True
         if segment.size == 0:
             return False
         config = self.config
-        if segment.size + batch.size_in_bytes > config.segment_bytes or segment.index_entries() * 12 >= config.segment_index_bytes - 12:
+        if segment.size + LOG_OVERHEAD + batch.batch_length > config.segment_bytes:
+            return True
+        most_index_bytes = config.segment_index_bytes - 12
+        if 12 * segment.index.count >= most_index_bytes or 12 * segment.times.count >= most_index_bytes:
             return True
         first_timestamp = segment.first_timestamp
         if first_timestamp is not None and first_timestamp >= 0:
             waited_ms = batch.max_timestamp - first_timestamp
         else:
             waited_ms = now_ms - segment.created_ms
-        return bool(waited_ms > config.segment_ms - config.segment_jitter_ms)
+        limit_ms = min(config.segment_ms, config.max_compaction_lag_ms) if config.is_compacted else config.segment_ms
+        return bool(waited_ms > limit_ms - config.segment_jitter_ms)
 
     def roll(self, now_ms: int) -> None:
         """Begin a new segment at the end. What is in the old one is flushed soon, elsewhere. Raises OSError, and has rolled nothing then."""
@@ -367,7 +379,7 @@ class UnifiedLog:
         self._flusher.fail_waiters(failure)
         return failure
 
-    def _write_failed(self, error: OSError) -> KafkaError:
+    def write_failed(self, error: OSError) -> KafkaError:
         """A full disk leaves the log as it was; after anything else nothing is sure."""
         if error.errno in _DISK_IS_FULL:
             return KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, f"The log {self.directory} cannot grow: {error}")
@@ -483,7 +495,7 @@ class UnifiedLog:
                 self._forget(segment)
             self._move_start(self.segments[0].base_offset)
         except OSError as error:
-            self._write_failed(error)
+            self.write_failed(error)
             return []
         return doomed
 
@@ -508,6 +520,14 @@ class UnifiedLog:
                 pass
         except OSError as error:
             raise self.go_offline(error) from error
+
+    def replace_segments(self, first: int, count: int, compacted: LogSegment, *, has_transactions: bool) -> None:
+        """Compaction has written some segments anew as one, whose files have their names by now."""
+        for segment in self.segments[first : first + count]:
+            self._forget(segment)
+        self.segments[first : first + count] = [compacted]
+        if has_transactions:
+            self.aborted.found(compacted.base_offset)
 
     def _drop(self, segment: LogSegment) -> None:
         segment.delete()

@@ -224,10 +224,6 @@ class LogSegment:
         self.index.write(self.files)
         self.times.write(self.files)
 
-    def index_entries(self) -> int:
-        """How many entries the fuller of the two indexes has."""
-        return max(len(self.index), len(self.times))
-
     def open(self) -> None:
         """Open the indexes, or make them anew; and know the largest timestamp and the last batch."""
         if self._is_open:
@@ -248,6 +244,11 @@ class LogSegment:
                 self.files.rename(self.name(suffix), self.name(suffix) + ".deleted")
             except FileNotFoundError:
                 continue
+
+    def delete_marked(self) -> None:
+        """Its files as far as `mark_deleted` has renamed them: others may have their old names by now."""
+        for suffix in SUFFIXES:
+            self.files.delete(self.name(suffix) + ".deleted")
 
     def delete(self) -> None:
         """All its files, under whichever name."""

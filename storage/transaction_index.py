@@ -47,8 +47,13 @@ class TransactionIndex:
     def add(self, base_offset: int, transaction: AbortedTransaction) -> None:
         """A transaction was aborted, by a marker in that segment."""
         entries = self.entries(base_offset)
-        self._files.append(self.name(base_offset), [_ENTRY.pack(_VERSION, *transaction)])
+        self._files.append(self.name(base_offset), [self.packed([transaction])])
         self._entries[base_offset] = [*entries, transaction]
+
+    @staticmethod
+    def packed(transactions: list[AbortedTransaction]) -> bytes:
+        """As they stand in the file."""
+        return b"".join(_ENTRY.pack(_VERSION, *transaction) for transaction in transactions)
 
     def entries(self, base_offset: int) -> list[AbortedTransaction]:
         """Those of one segment, in the order of their markers."""
