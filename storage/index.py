@@ -20,7 +20,7 @@ _FIRST, _SECOND = 0, 1
 class SparseIndex:
     """Pairs of numbers, in ascending order of both: the older in a file, the newest still in memory."""
 
-    __slots__ = ("_in_file", "_last_in_file", "_pending", "name")
+    __slots__ = ("_in_file", "_last_in_file", "_pending", "count", "name")
 
     ENTRY: struct.Struct
 
@@ -29,9 +29,11 @@ class SparseIndex:
         self._in_file = 0
         self._last_in_file: tuple[int, int] | None = None
         self._pending: list[tuple[int, int]] = []
+        self.count = 0
+        """How many entries there are, in the file and not: asked with each append, so it is kept."""
 
     def __len__(self) -> int:
-        return self._in_file + len(self._pending)
+        return self.count
 
     def open(self, files: Files) -> bool:
         """Take the file's entries; whether it is there and makes sense as far as its end shows."""
@@ -40,6 +42,7 @@ class SparseIndex:
         except FileNotFoundError:
             return False
         self._in_file, rest = divmod(size, self.ENTRY.size)
+        self.count = self._in_file + len(self._pending)
         self._last_in_file = self._entry(files, self._in_file - 1) if self._in_file else None
         return not rest
 
@@ -51,6 +54,7 @@ class SparseIndex:
     def add(self, files: Files, first: int, second: int) -> None:
         """One more entry; both numbers only grow."""
         self._pending.append((first, second))
+        self.count += 1
         if len(self._pending) >= _MOST_PENDING:
             self.write(files)
 
@@ -85,11 +89,12 @@ class SparseIndex:
             self._in_file = self._count_below(files, column, limit)
             files.truncate(self.name, self._in_file * self.ENTRY.size)
             self._last_in_file = self._entry(files, self._in_file - 1) if self._in_file else None
+        self.count = self._in_file + len(self._pending)
 
     def clear(self, files: Files) -> None:
         """Forget everything, to be made anew."""
         files.delete(self.name)
-        self._in_file, self._last_in_file, self._pending = 0, None, []
+        self._in_file, self._last_in_file, self._pending, self.count = 0, None, [], 0
 
     def _count_below(self, files: Files, column: int, limit: int) -> int:
         """How many entries in the file have a number below `limit` in that column."""
