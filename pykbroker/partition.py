@@ -149,7 +149,7 @@ class Partition:
     def append(self, batch: memoryview, required_acks: int, now_ms: int) -> LogAppendInfo:
         """Append what a client sent, one batch. Raises RecordsRefused, KafkaError. It is durable when `durable_after` says so."""
         log = self.log
-        if required_acks == ALL_IN_SYNC_REPLICAS:
+        if required_acks == ALL_IN_SYNC_REPLICAS and len(self.isr) < len(self.replicas):
             needed = min(self._cluster.config.topic(self.topic.name).min_insync_replicas, len(self.replicas))
             if len(self.isr) < needed:
                 raise KafkaError(
