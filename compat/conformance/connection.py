@@ -119,3 +119,15 @@ class Connection:
             pieces.append(piece)
             size -= len(piece)
         return b"".join(pieces)
+
+
+def raw_request(
+    api_key: int, api_version: int, body: bytes = b"", *, correlation_id: int = 1, client_id: bytes | None = b"raw", tags: bytes = b""
+) -> bytes:
+    """A request byte by byte, its size in front; `tags` is the header's tag section (`NO_TAGS` where the version is flexible)."""
+    name = struct.pack(">h", -1) if client_id is None else struct.pack(">h", len(client_id)) + client_id
+    frame = struct.pack(">hhi", api_key, api_version, correlation_id) + name + tags + body
+    return struct.pack(">i", len(frame)) + frame
+
+
+NO_TAGS = b"\0"
