@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
+from pykbroker.later import Later
 from pykbroker.protocol.compression import CompressionType
 from pykbroker.protocol.errors import ErrorCode, KafkaError
-from pykbroker.protocol.records import TimestampType
-from pykbroker.storage import checkpoints, closing, loader
+from pykbroker.protocol.records import CorruptBatch, TimestampType
+from pykbroker.storage import checkpoints, cleaner, closing, loader
 from pykbroker.storage.log import UNLIMITED, LogConfig, UnifiedLog
 from pykbroker.storage.segment import LogSegment
 from pykbroker.storage.validator import ValidationSettings
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
     from pykbroker.storage.files import Files
 
 log = logging.getLogger("pykbroker")
+
+Slices = Iterator[Later[None] | None]
+"""Work that takes long: others have their turn after each piece of it, or until what it gives is there."""
 
 LOGS_PER_SLICE = 50
 """How many logs are looked after in one go, before others have their turn (law 5)."""
@@ -45,6 +49,8 @@ class LogDirectory:
         """Told when a log went offline: whoever keeps something that is replayed from it."""
         self._start_offsets: dict[checkpoints.TopicPartition, int] = {}
         self._recovery_points: dict[checkpoints.TopicPartition, int] = {}
+        self._cleaned_up_to: dict[checkpoints.TopicPartition, int] = {}
+        self._uncleanable: set[str] = set()
         self._written_start_offsets: dict[checkpoints.TopicPartition, int] = {}
         self._log_configs: dict[str, tuple[TopicConfig, LogConfig]] = {}
         self._stopped = False
@@ -53,6 +59,7 @@ class LogDirectory:
         """Read what the last stop left, and clean up after deletions that it interrupted."""
         self.was_clean = checkpoints.take_clean_shutdown_mark(self.files)
         self._start_offsets = checkpoints.read_offsets(self.files, checkpoints.LOG_START_OFFSETS)
+        self._cleaned_up_to = checkpoints.read_offsets(self.files, checkpoints.CLEANED)
         self._recovery_points = checkpoints.read_offsets(self.files, checkpoints.RECOVERY_POINTS)
         for name in self.files.list(""):
             if name.endswith("-delete"):
@@ -102,6 +109,7 @@ class LogDirectory:
             if not self.was_clean:
                 for _ in loader.recover(opened):
                     pass
+            opened.first_dirty_offset = self._cleaned_up_to.get(key, 0)
         opened.on_offline = self._log_went_offline
         self.logs[key] = opened
         return opened
@@ -117,6 +125,7 @@ class LogDirectory:
         """The partition is gone: its directory is renamed at once, and deleted after file.delete.delay.ms."""
         self._start_offsets.pop((topic, partition), None)
         self._recovery_points.pop((topic, partition), None)
+        self._cleaned_up_to.pop((topic, partition), None)
         directory = f"{topic}-{partition}"
         deleted = self.logs.pop((topic, partition), None)
         delay_ms = self.log_config(topic).file_delete_delay_ms if deleted is None else deleted.config.file_delete_delay_ms
@@ -150,6 +159,7 @@ class LogDirectory:
     def start_housekeeping(self) -> None:
         """Retention, flushing and checkpoints, each at its own interval, for as long as the broker runs."""
         self._every("log.retention.check.interval.ms", self._retain)
+        self._every("log.cleaner.backoff.ms", self._compact)
         self._every("producer.id.expiration.check.interval.ms", self._expire_producers)
         self._every("log.flush.offset.checkpoint.interval.ms", self._checkpoint)
         self._flush_soon()
@@ -170,7 +180,7 @@ class LogDirectory:
         if all(one.offline is None for one in self.logs.values()):
             checkpoints.leave_clean_shutdown_mark(self.files, broker_epoch)
 
-    def _every(self, setting: str, work: Callable[[], Iterator[None]]) -> None:
+    def _every(self, setting: str, work: Callable[[], Slices]) -> None:
         """Run `work`, slice by slice, each time the interval of that name has passed."""
         if self._stopped:
             return
@@ -180,12 +190,15 @@ class LogDirectory:
 
         self.clock.call_later(self.config.integer(setting), begin)
 
-    def _continue(self, slices: Iterator[None], finished: Callable[[], None]) -> None:
-        """One slice; the next one when others have had their turn. A slice that fails is reported, and tried again next time."""
+    def _continue(self, slices: Slices, finished: Callable[[], None]) -> None:
+        """One slice; the next one when others have had their turn, or when what the slice gave to wait for is there.
+
+        A slice that fails is reported, and tried again next time.
+        """
         if self._stopped:
             return
         try:
-            next(slices)
+            given = next(slices)
         except StopIteration:
             finished()
             return
@@ -193,7 +206,11 @@ class LogDirectory:
             log.error("Looking after the logs failed: %s", error)
             finished()
             return
-        self.clock.call_later(0, lambda: self._continue(slices, finished))
+        resume = partial(self._continue, slices, finished)
+        if given is None:
+            self.clock.call_later(0, resume)
+        else:
+            given.then(lambda _: resume(), lambda _: resume())
 
     def _sliced(self) -> Iterator[UnifiedLog]:
         """The logs that are online; those deleted meanwhile are left out."""
@@ -202,26 +219,41 @@ class LogDirectory:
             if one is not None and one.offline is None:
                 yield one
 
-    def _retain(self) -> Iterator[None]:
+    def _retain(self) -> Slices:
         """retention.ms, retention.bytes, and what lies before the log's start."""
         for number, one in enumerate(self._sliced()):
             doomed = one.apply_retention(self.clock.now_ms)
             if doomed:
                 self.clock.call_later(one.config.file_delete_delay_ms, partial(self._delete_segments, doomed))
             if number % LOGS_PER_SLICE == LOGS_PER_SLICE - 1:
-                yield
+                yield None
 
-    def _expire_producers(self) -> Iterator[None]:
+    def _compact(self) -> Slices:
+        """cleanup.policy=compact, one log after the other; what cannot be read any more is left alone until the next start."""
+        if not self.config.broker("log.cleaner.enable"):
+            return
+        for number, one in enumerate(self._sliced()):
+            found = cleaner.cleanable(one, self.clock.now_ms) if one.directory not in self._uncleanable else None
+            if found is not None:
+                try:
+                    yield from cleaner.clean(one, found, self.clock.now_ms)
+                except CorruptBatch as error:
+                    self._uncleanable.add(one.directory)
+                    log.warning("%s is not compacted any more: %s", one.directory, error)
+            if number % LOGS_PER_SLICE == LOGS_PER_SLICE - 1:
+                yield None
+
+    def _expire_producers(self) -> Slices:
         """producer.id.expiration.ms (I-13)."""
         expiration_ms = self.config.integer("producer.id.expiration.ms")
         for number, one in enumerate(self._sliced()):
             one.producers.expire(self.clock.now_ms, expiration_ms)
             if number % LOGS_PER_SLICE == LOGS_PER_SLICE - 1:
-                yield
+                yield None
 
-    def _checkpoint(self) -> Iterator[None]:
+    def _checkpoint(self) -> Slices:
         """How far each log is known to be on disk, and where it begins."""
-        yield
+        yield None
         self._write_checkpoints()
 
     def _write_checkpoints(self) -> None:
@@ -229,6 +261,8 @@ class LogDirectory:
         checkpoints.write_offsets(self.files, checkpoints.RECOVERY_POINTS, self._of_unopened(self._recovery_points) | recovery_points)
         high_watermarks = {key: one.high_watermark for key, one in self.logs.items() if one.end_offset}
         checkpoints.write_offsets(self.files, checkpoints.HIGH_WATERMARKS, self._of_unopened(self._recovery_points) | high_watermarks)
+        cleaned = {key: one.first_dirty_offset for key, one in self.logs.items() if one.first_dirty_offset}
+        checkpoints.write_offsets(self.files, checkpoints.CLEANED, self._of_unopened(self._cleaned_up_to) | cleaned)
         self.checkpoint_start_offsets()
 
     def _of_unopened(self, offsets: dict[checkpoints.TopicPartition, int]) -> dict[checkpoints.TopicPartition, int]:

@@ -1,0 +1,136 @@
+"""What the broker does for its logs by itself, and what one start leaves for the next."""
+
+import pytest
+
+from pykbroker.clock import VirtualClock
+from pykbroker.config import Configuration
+from pykbroker.later import Later
+from pykbroker.log_directory import LogDirectory
+from pykbroker.protocol.records import BatchProperties, NewRecord, batches, build_batch
+from pykbroker.storage.memory_files import MemoryFiles
+
+TOPIC_ID = bytes(range(16))
+SETTINGS = {
+    "log.cleanup.policy": "compact",
+    "log.cleaner.min.cleanable.ratio": "0.1",
+    "log.roll.ms": "1000",
+    "log.retention.ms": "60000",
+    "log.segment.delete.delay.ms": "1000",
+}
+
+
+@pytest.fixture
+def files():
+    return MemoryFiles()
+
+
+@pytest.fixture
+def clock():
+    return VirtualClock()
+
+
+def at_once(work):
+    later = Later()
+    later.settle(work())
+    return later
+
+
+def opened(files, clock, **settings):
+    directory = LogDirectory(files, Configuration(SETTINGS | settings), clock, at_once)
+    directory.open()
+    directory.start_housekeeping()
+    return directory
+
+
+def write(log, clock, key: bytes, value: bytes) -> None:
+    log.append_built(build_batch([NewRecord(value, key=key, timestamp=clock.now_ms)], BatchProperties()), 0, clock.now_ms)
+
+
+def values(log) -> list[bytes]:
+    found, offset = [], log.start_offset
+    while offset < log.end_offset:
+        for batch in batches(log.read(offset, 10**6).records):
+            found += [record.value for record in batch.records()]
+            offset = batch.next_offset
+    return found
+
+
+def test_a_compacted_topic_is_compacted_when_its_segments_are_closed(files, clock):
+    directory = opened(files, clock)
+    log = directory.log_of("t", 0, TOPIC_ID)
+    for value in (b"1", b"2", b"3"):
+        write(log, clock, b"k", value)
+    clock.advance(seconds=20)
+    assert values(log) == [b"1", b"2", b"3"]
+
+    write(log, clock, b"k", b"4")
+    clock.advance(seconds=20)
+    assert values(log) == [b"3", b"4"]
+    assert log.start_offset == 0
+
+
+def test_what_is_compacted_is_remembered_over_a_restart(files, clock):
+    directory = opened(files, clock)
+    log = directory.log_of("t", 0, TOPIC_ID)
+    for value in (b"1", b"2"):
+        write(log, clock, b"k", value)
+        clock.advance(seconds=20)
+    assert log.first_dirty_offset == 1
+    directory.close(1)
+    directory = opened(files, clock)
+
+    assert directory.log_of("t", 0, TOPIC_ID).first_dirty_offset == 1
+
+
+def test_no_cleaner_no_compaction(files, clock):
+    directory = opened(files, clock, **{"log.cleaner.enable": "false"})
+    log = directory.log_of("t", 0, TOPIC_ID)
+    for value in (b"1", b"2", b"3"):
+        write(log, clock, b"k", value)
+        clock.advance(seconds=20)
+
+    assert values(log) == [b"1", b"2", b"3"]
+
+
+def test_old_segments_are_deleted_after_their_delay(files, clock):
+    directory = opened(files, clock, **{"log.cleanup.policy": "delete", "log.retention.check.interval.ms": "10000"})
+    log = directory.log_of("t", 0, TOPIC_ID)
+    write(log, clock, b"k", b"old")
+    clock.advance(500, seconds=70)
+    assert (log.start_offset, log.end_offset) == (1, 1)
+    assert any(name.endswith(".deleted") for name in files.list("t-0"))
+
+    clock.advance(seconds=2)
+    assert not any(name.endswith(".deleted") for name in files.list("t-0"))
+
+
+def test_where_a_log_begins_outlives_starts_in_which_nobody_asked_for_it(files, clock):
+    directory = opened(files, clock, **{"log.cleanup.policy": "delete"})
+    log = directory.log_of("t", 0, TOPIC_ID)
+    for value in (b"1", b"2", b"3"):
+        write(log, clock, b"k", value)
+    log.delete_records(2)
+    directory.checkpoint_start_offsets()
+    directory.close(1)
+    for epoch in (2, 3):
+        directory = opened(files, clock, **{"log.cleanup.policy": "delete"})
+        other = directory.log_of("other", 0, TOPIC_ID)
+        write(other, clock, b"k", b"1")
+        other.delete_records(1)
+        directory.close(epoch)
+    directory = opened(files, clock, **{"log.cleanup.policy": "delete"})
+
+    assert directory.log_of("t", 0, TOPIC_ID).start_offset == 2
+    assert directory.log_of("other", 0, TOPIC_ID).start_offset >= 1
+
+
+def test_a_topic_deleted_before_anybody_asked_for_it_leaves_no_files(files, clock):
+    directory = opened(files, clock)
+    write(directory.log_of("t", 0, TOPIC_ID), clock, b"k", b"1")
+    directory.close(1)
+    directory = opened(files, clock)
+    directory.delete_log("t", 0)
+    assert "t-0" not in files.list("")
+
+    clock.advance(seconds=2)
+    assert [name for name in files.list("") if name.startswith("t-0")] == []
