@@ -227,7 +227,7 @@ class FetchSessions:
             session.update(request.topics, request.forgotten_topics_data)
         if not session.partitions:
             self._drop(session_id)
-            return session, False
+            return FetchSession(request.topics, uses_topic_ids=uses_topic_ids), False
         session.epoch = 1 if epoch == _LARGEST_ID else epoch + 1
         session.last_used_ms = self._cluster.clock.now_ms
         self._sessions[session_id] = self._sessions.pop(session_id)

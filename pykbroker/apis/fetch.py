@@ -207,8 +207,12 @@ class _Fetch:
             self._at_least_one = False
             self.byte_count += size
             self._left = max(0, self._left - size)
-        elif offset > (last_stable_offset if committed else high_watermark):
-            self.is_urgent = True
+        else:
+            end = last_stable_offset if committed else high_watermark
+            if offset > end:
+                self.is_urgent = True
+            elif offset < end and max_bytes > 0:
+                aborted = None  # there are records, but too little room for them: Kafka does not tell of transactions then
         return PartitionData(
             partition_index=wanted.index,
             error_code=0,
@@ -322,7 +326,7 @@ class _Fetch:
         if len(told) > 1:
             told.sort(key=_order_of)
         if self._missing:
-            told += sorted(self._missing.items(), key=_order_of)
+            told += sorted(self._missing.items(), key=_order_of_missing)
         if request.session_epoch == INITIAL_EPOCH:
             for wanted, _ in told:
                 session.move_to_end(wanted)
@@ -438,3 +442,8 @@ _ORDER = attrgetter("order")
 
 def _order_of(item: tuple[Wanted, PartitionData]) -> int:
     return item[0].order
+
+
+def _order_of_missing(item: tuple[Wanted, PartitionData]) -> tuple[bool, int]:
+    """Kafka looks for the topics of all ids before it looks for partitions."""
+    return item[1].error_code != ErrorCode.UNKNOWN_TOPIC_ID, item[0].order

@@ -132,6 +132,13 @@ def test_unknown_partitions_come_last_and_do_not_end_a_wait(client, topic, versi
     assert [one.high_watermark for one in parts] == [0, -1, -1]
 
 
+@pytest.mark.parametrize("version", range(13, 19))
+def test_topics_are_looked_for_before_partitions(client, topic, version):
+    response = client.fetch(("t", 9, 0), ("nobody", 0, 0), version=version)
+    errors = [one.error_code for topic in response.responses for one in topic.partitions]
+    assert errors == [ErrorCode.UNKNOWN_TOPIC_ID, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION]
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 def test_where_there_is_nothing_to_wait_for_the_answer_comes_at_once(client, topic, version):
     only_unknown = client.fetch(("nobody", 0, 0), ("t", 9, 0), version=version, max_wait_ms=WAIT_MS)

@@ -90,6 +90,15 @@ def test_aborted_transactions_come_in_the_order_in_which_they_ended(client, writ
     assert [(one.producer_id, one.first_offset) for one in answer(response).aborted_transactions] == [(2, 1), (1, 0)]
 
 
+def test_without_room_for_records_there_is_no_list_either(client, write):
+    client.create("first")
+    client.produce("first")
+    client.produce("t")
+    little = client.fetch(("first", 0, 0), ("t", 0, 0, {"partition_max_bytes": 1}), **COMMITTED)
+    none = client.fetch(("first", 0, 0), ("t", 0, 0, {"partition_max_bytes": 0}), **COMMITTED)
+    assert [one.responses[1].partitions[0].aborted_transactions for one in (little, none)] == [None, []]
+
+
 def test_offsets_are_listed_up_to_the_last_stable_one(client, write):
     client.produce("t", client.batch(timestamp=100))
     write(5, 0)

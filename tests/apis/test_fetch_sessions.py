@@ -144,6 +144,24 @@ def test_what_is_forgotten_is_not_told_and_an_empty_session_ends(client, session
     assert len(client.cluster.fetch_sessions) == 0
 
 
+def test_what_is_named_while_the_session_is_emptied_is_told_without_one(client, session):
+    client.produce("t", partition=1)
+    last = session.fetch(("t", 1, 0), forget=[("t", [0, 1, 2, 3])])
+    assert (last.session_id, [change[1:] for change in client.told(last)]) == (0, [(1, 0, [0])])
+    assert len(client.cluster.fetch_sessions) == 0
+
+
+def test_two_may_wait_in_one_session(client, session):
+    session.changes(("t", 0, 1))
+    first = session.fetch(max_wait_ms=WAIT_MS)
+    session.epoch += 1
+    second = client.another_connection().fetch(
+        version=session.version, session_id=session.session_id, session_epoch=session.epoch, max_wait_ms=WAIT_MS
+    )
+    client.produce("t", partition=2)
+    assert [change[1:] for one in (first, second) for change in client.told(one.response)] == [(2, 0, [0])] * 2
+
+
 def test_a_session_with_an_unknown_partition_waits_all_the_same_and_tells_it_each_time(client, session):
     unknown = ErrorCode.UNKNOWN_TOPIC_ID if session.version >= 13 else ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
     session.changes(("t", 0, 1))
