@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 FIRST_VERSION_THAT_KNOWS_MISSING_GROUPS = 9
 _NO_TOPIC_ID = bytes(16)
 _MINUTE_MS = 60_000
+_END_OF_TIME_MS = (1 << 63) - 1
 
 CommittedByTopic = dict[str, dict[int, OffsetCommitValue]]
 
@@ -70,7 +71,7 @@ class Offsets:
         check_commit(group, request, context.api_version)
         now_ms = self._cluster.clock.now_ms
         longest = self._cluster.config.integer("offset.metadata.max.bytes")
-        expire_ms = -1 if request.retention_time_ms < 0 else now_ms + request.retention_time_ms
+        expire_ms = -1 if request.retention_time_ms < 0 else min(now_ms + request.retention_time_ms, _END_OF_TIME_MS)
         records: list[CoordinatorRecord] = []
         errors = []
         for topic in topics:
