@@ -54,6 +54,10 @@ def walk(windows: Iterable[Buffer], count: int, most_by_hand: int = 2**31 - 1) -
     Raises BadRecord, TooManyRecords, and whatever the windows raise.
     """
     walker = _Walker(count, most_by_hand)
+    if isinstance(windows, tuple) and len(windows) == 1:  # the usual batch; where anything is wrong with it, it is found out below
+        if walker.through(windows[0]) == len(windows[0]) and walker.number == count:
+            return Walked(walker.largest, walker.smallest, walker.all_have_keys, walker.offsets_count_up)
+        walker = _Walker(count, most_by_hand)
     rest: Buffer = b""
     missing = 0
     gathered: list[Buffer] = []
