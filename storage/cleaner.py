@@ -184,7 +184,7 @@ class _CleanedSegment:
 
     def append(self, batch: RecordBatch) -> None:
         """As `LogSegment.append` does it."""
-        if batch.max_timestamp > self.largest_timestamp:
+        if batch.max_timestamp > self.largest_timestamp and batch.record_count:
             self.largest_timestamp, self.offset_of_largest = batch.max_timestamp, batch.last_offset
         if self.since_entry > self.index_interval_bytes:
             self.index.add(self.files, batch.last_offset - self.base_offset, self.size)

@@ -294,7 +294,7 @@ class LogSegment:
             self._last_batch = (placed.batch.base_offset, placed.position)
 
     def _see_timestamp(self, batch: RecordBatch) -> None:
-        if batch.max_timestamp > self._largest_timestamp:
+        if batch.max_timestamp > self._largest_timestamp and batch.record_count:  # compaction leaves empty batches: they answer no search
             self._largest_timestamp = batch.max_timestamp
             self._offset_of_largest_timestamp = batch.last_offset
 

@@ -11,6 +11,7 @@ Skipped, and says so, where there is no Java.
 """
 
 import argparse
+import dataclasses
 import pathlib
 import re
 import shutil
@@ -25,7 +26,7 @@ from compat.oracle import kafka as oracle
 from pykbroker.later import Later
 from pykbroker.protocol.compression import CompressionType
 from pykbroker.protocol.records import BatchProperties, ControlRecordType, NewRecord, RecordBatch, build_batch, control_record_key
-from pykbroker.storage import loader
+from pykbroker.storage import cleaner, loader
 from pykbroker.storage.files import OsFiles
 from pykbroker.storage.log import LogConfig, UnifiedLog
 
@@ -51,6 +52,7 @@ def main() -> None:
         ours = pathlib.Path(folder) / "ours"
         write_a_log(ours)
         kafka_reads_our_files(ours)
+        kafka_reads_what_we_compacted(pathlib.Path(folder) / "compacted")
         bootstrap = oracle.start(NAME, port, {"log.segment.bytes": "1048576"})
         try:
             times = let_kafka_write(bootstrap)
@@ -134,6 +136,35 @@ def kafka_reads_our_files(root: pathlib.Path) -> None:
     aborted = shown.count("lastStableOffset:")
     require(aborted == 12, f"DumpLogSegments finds {aborted} aborted transactions in our log instead of 12")
     print(f"DumpLogSegments reads our {len(files)} files: {len(ours)} batches, {aborted} aborted transactions, no complaint")
+
+
+def kafka_reads_what_we_compacted(root: pathlib.Path) -> None:
+    """Gaps, batches written anew, emptied ones, tombstones with their horizon, markers without their transactions."""
+    files = OsFiles(str(root))
+    config = dataclasses.replace(CONFIG, is_compacted=True, is_deleted=False, min_cleanable_dirty_ratio=0.0)
+    log = loader.create(files, f"{TOPIC}-0", config, inline, NOW_MS)
+    for number in range(400):
+        append(log, number, leader_epoch=0)
+        if number % 50 == 49:
+            log.append_built(build_batch([NewRecord(None, key=b"0", timestamp=NOW_MS)]), 0, NOW_MS)
+    log.roll(NOW_MS)
+    before = log.size
+    found = cleaner.cleanable(log, NOW_MS)
+    require(found is not None, "there is nothing to compact")
+    for _ in cleaner.clean(log, found, NOW_MS):
+        pass
+    log.close()
+    require(log.offline is None, f"our log went offline: {log.offline}")
+    written = sorted(
+        path for path in (root / f"{TOPIC}-0").iterdir() if path.suffix in {".log", ".index", ".timeindex", ".txnindex", ".snapshot"}
+    )
+    shown = dumped(written)
+    theirs = [tuple(map(int, row)) for row in BATCH.findall(shown)]
+    ours = [row for path in written if path.suffix == ".log" for row in batches_in(path)]
+    require(theirs == ours, f"DumpLogSegments finds {len(theirs)} batches in our compacted log, we find {len(ours)}")
+    require("count: 0" in shown and "deleteHorizonMs: OptionalLong[" in shown, "the compacted log lacks what it should show")
+    files.close()
+    print(f"DumpLogSegments reads what we compacted from {before} to {log.size} bytes: {len(ours)} batches, no complaint")
 
 
 def dumped(files: list[pathlib.Path], *options: str) -> str:

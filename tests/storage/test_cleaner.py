@@ -113,6 +113,7 @@ def test_the_newest_of_each_key_stays_where_it_was(logs, steps):
         read = next(batches(log.read(offset, 1).records))
         assert (offset, timestamp, key, value) in [tuple(record[:4]) for record in read.records()]
     assert log.first_offset_at_or_after(0).offset == (found[0][0] if found else -1)
+    assert log.largest_timestamp().timestamp == max((timestamp for *_, timestamp in found), default=-1)
 
 
 def test_the_active_segment_is_not_touched_and_offsets_stay(logs):
