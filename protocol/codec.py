@@ -60,7 +60,7 @@ def decode(message: type[M], version: int, buffer: Buffer, position: int = 0, *,
 def decode_prefix(message: type[M], version: int, buffer: Buffer, position: int = 0, *, budget: int = UNBOUNDED) -> tuple[M, int]:
     """The message at `position`, and the position behind it; what follows is not looked at (W-19).
 
-    `budget` is the number of array elements and tags that it may have. Records are slices of `buffer`; everything else is copied.
+    `budget` is how many arrays, array elements, record fields and tags together it may have. Records are slices of `buffer`; everything else is copied.
     """
     return decoder(message, version)(buffer, position, budget)  # type: ignore[return-value]
 

@@ -1,7 +1,7 @@
 """Bytes to messages: one flat function per (message, version), compiled on first use. It believes no length.
 
-Before anything is made, what a length claims is compared with the bytes that are there; array elements and tags are counted against
-the budget the caller gives. Neighbours of fixed width, with the length byte of whatever follows them and the tag count, are unpacked by one struct.Struct.
+Before anything is made, what a length claims is compared with the bytes that are there; arrays, their elements, records and tags are counted
+against the budget the caller gives. Neighbours of fixed width, with the length byte of whatever follows them and the tag count, are unpacked by one struct.Struct.
 """
 
 import struct
@@ -119,7 +119,9 @@ class _Decoder(Source):
             return
         tag, size, behind = self.variable("tag"), self.variable("size"), self.variable("behind")
         self.indent(f"for _ in range({count}):")
-        self.line(f"start = p; {tag}, p = uvarint(b, p); {size}, p = uvarint(b, p); {behind} = p + {size}")
+        for number in (tag, size):
+            self.line(f"{number} = b[p]; p += 1", f"if {number} > 127: {number}, p = uvarint(b, p - 1)")
+        self.line(f"{behind} = p + {size}")
         self.line(f"if {behind} > end: raise Malformed('a tag is longer than its message')")
         self.line("budget -= 1", "if budget < 0: raise Malformed('more elements than one request may have')")
         for one in known:
@@ -128,7 +130,8 @@ class _Decoder(Source):
             self.flush()
             self.line(f"if p != {behind}: raise Malformed('tag {one.tag} ({one.name}) is not as long as it says')", "continue")
             self.dedent()
-        self.line(f"p, _ = skip_tags(b, start, 1, {owner}, 1)")
+        self.line(f"if {owner}.unknown_tags is None: {owner}.unknown_tags = []")
+        self.line(f"{owner}.unknown_tags.append(({tag}, bytes(b[p:{behind}]))); p = {behind}")
         self.dedent()
 
     def field(self, one: Field, target: str) -> None:
@@ -171,6 +174,7 @@ class _Decoder(Source):
             self.line(f"{target} = bytes(b[p:q]); p = q")
         else:
             self.has_records = True
+            self.line("budget -= 1", "if budget < 0: raise Malformed('more elements than one request may have')")
             self.line(f"{target} = view[p:q]; p = q")
         self.dedent()
 
@@ -180,7 +184,7 @@ class _Decoder(Source):
         self.null_or(one, target, length)
         smallest = struct.calcsize(">" + FIXED[one.type]) if one.type in FIXED else 1
         self.line(f"if {length} * {smallest} > end - p: raise Malformed('{one.name} claims more elements than there are bytes')")
-        self.line(f"budget -= {length}", "if budget < 0: raise Malformed('more elements than one request may have')")
+        self.line(f"budget -= {length} + 1", "if budget < 0: raise Malformed('more elements than one request may have')")
         if one.type == "uuid":
             self.line(f"{target} = [bytes(b[i:i + 16]) for i in range(p, p + 16 * {length}, 16)]; p += 16 * {length}")
         elif one.type in FIXED:
