@@ -105,6 +105,8 @@ def _constructor(fields: list[Field], structs: dict[str, type[Struct]]) -> Any:
 def __getattr__(name: str) -> type[Message]:
     """A message's class, on first use; afterwards it is an ordinary attribute of this module."""
     try:
+        if name.startswith("_"):  # Python asks for __path__ and the like on import
+            raise KeyError(name)
         made = message_class(definition(name))
     except KeyError:
         raise AttributeError(f"module {__name__!r} has no message {name!r}") from None

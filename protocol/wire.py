@@ -60,6 +60,8 @@ def read_varlong(buffer: Buffer, position: int) -> tuple[int, int]:
             shift += 7
             if shift > 63:
                 raise Malformed(f"a varint before byte {position} is longer than 64 bits")
+        if value > 0xFFFFFFFFFFFFFFFF:
+            raise Malformed(f"a varint before byte {position} is longer than 64 bits")
     return value >> 1 ^ -(value & 1), position
 
 
