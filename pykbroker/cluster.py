@@ -78,19 +78,20 @@ class Cluster:
             self._replay(offset, record)
         self.controller.start()
         if not self.logs.was_clean:
-            self.logs.recover_all(
-                (topic.name, partition.index, topic.topic_id) for topic in self.metadata.topics.values() for partition in topic.partitions
-            )
+            self.logs.open_all(self._partitions())
         self.metadata.on_topic_deleted.append(self._topic_deleted)
         self.config.on_change.append(self._config_changed)
         self.groups.start()
-        self.logs.start_housekeeping()
+        self.logs.start_housekeeping(self._partitions)
+
+    def _partitions(self) -> list[tuple[str, int, bytes]]:
+        return [(topic.name, partition.index, topic.topic_id) for topic in self.metadata.topics.values() for partition in topic.partitions]
 
     def stop(self) -> None:
         """Everything to disk, and the mark that says that the stop was clean."""
         self.groups.stop()
-        self.logs.close(self.broker.epoch)
         self.metadata_log.close()
+        self.logs.close(self.broker.epoch)
         self.files.close()
 
     def _identify(self) -> None:

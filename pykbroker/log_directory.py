@@ -4,6 +4,7 @@ After a clean stop nothing is checked; after any other, every log is, from its r
 """
 
 import base64
+import contextlib
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -29,6 +30,9 @@ log = logging.getLogger("pykbroker")
 Slices = Iterator[Later[None] | None]
 """Work that takes long: others have their turn after each piece of it, or until what it gives is there."""
 
+PartitionId = tuple[str, int, bytes]
+"""Topic, partition, topic id."""
+
 LOGS_PER_SLICE = 50
 """How many logs are looked after in one go, before others have their turn (law 5)."""
 
@@ -51,6 +55,7 @@ class LogDirectory:
         self._recovery_points: dict[checkpoints.TopicPartition, int] = {}
         self._cleaned_up_to: dict[checkpoints.TopicPartition, int] = {}
         self._uncleanable: set[str] = set()
+        self._not_opened_by_anybody: Callable[[], Iterable[PartitionId]] = tuple
         self._written_start_offsets: dict[checkpoints.TopicPartition, int] = {}
         self._log_configs: dict[str, tuple[TopicConfig, LogConfig]] = {}
         self._stopped = False
@@ -79,12 +84,19 @@ class LogDirectory:
                 raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, f"The log {topic}-{partition} cannot be opened: {error}") from error
         return opened
 
-    def recover_all(self, partitions: Iterable[tuple[str, int, bytes]]) -> None:
-        """After a stop that was not clean: check every log that has a directory, before anybody is served."""
+    def open_all(self, partitions: Iterable[PartitionId]) -> None:
+        """After a stop that was not clean: check every log that has a directory, before anybody is served. One that cannot be is reported."""
+        for one in self._unopened(partitions):
+            self._open_quietly(*one)
+
+    def _open_quietly(self, topic: str, partition: int, topic_id: bytes) -> None:
+        with contextlib.suppress(KafkaError):  # it was reported, and is again whenever somebody asks for it
+            self.log_of(topic, partition, topic_id)
+
+    def _unopened(self, partitions: Iterable[PartitionId]) -> list[PartitionId]:
+        """Those that have a directory, but were not asked for yet."""
         present = set(self.files.list(""))
-        for topic, partition, topic_id in partitions:
-            if f"{topic}-{partition}" in present:
-                self.log_of(topic, partition, topic_id)
+        return [one for one in partitions if one[:2] not in self.logs and f"{one[0]}-{one[1]}" in present]
 
     def _open_log(self, topic: str, partition: int, topic_id: bytes) -> UnifiedLog:
         key = (topic, partition)
@@ -156,8 +168,12 @@ class LogDirectory:
             known = self._log_configs[topic] = (wanted, log_config(wanted))
         return known[1]
 
-    def start_housekeeping(self) -> None:
-        """Retention, flushing and checkpoints, each at its own interval, for as long as the broker runs."""
+    def start_housekeeping(self, partitions: Callable[[], Iterable[PartitionId]] = tuple) -> None:
+        """Retention, flushing and checkpoints, each at its own interval, for as long as the broker runs.
+
+        Logs of `partitions` that nobody asks for are opened when retention is due the first time: they grow old like others.
+        """
+        self._not_opened_by_anybody = partitions
         self._every("log.retention.check.interval.ms", self._retain)
         self._every("log.cleaner.backoff.ms", self._compact)
         self._every("producer.id.expiration.check.interval.ms", self._expire_producers)
@@ -221,6 +237,11 @@ class LogDirectory:
 
     def _retain(self) -> Slices:
         """retention.ms, retention.bytes, and what lies before the log's start."""
+        asleep, self._not_opened_by_anybody = self._not_opened_by_anybody, tuple
+        for number, unopened in enumerate(self._unopened(asleep())):
+            self._open_quietly(*unopened)
+            if number % LOGS_PER_SLICE == LOGS_PER_SLICE - 1:
+                yield None
         for number, one in enumerate(self._sliced()):
             doomed = one.apply_retention(self.clock.now_ms)
             if doomed:

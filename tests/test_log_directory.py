@@ -134,3 +134,19 @@ def test_a_topic_deleted_before_anybody_asked_for_it_leaves_no_files(files, cloc
 
     clock.advance(seconds=2)
     assert [name for name in files.list("") if name.startswith("t-0")] == []
+
+
+def test_logs_that_nobody_asks_for_grow_old_too(files, clock):
+    settings = {"log.cleanup.policy": "delete", "log.retention.check.interval.ms": "10000"}
+    directory = opened(files, clock, **settings)
+    write(directory.log_of("t", 0, TOPIC_ID), clock, b"k", b"old")
+    directory.close(1)
+    directory = LogDirectory(files, Configuration(SETTINGS | settings), clock, at_once)
+    directory.open()
+    directory.start_housekeeping(lambda: [("t", 0, TOPIC_ID), ("never written", 0, TOPIC_ID)])
+    assert directory.logs == {}
+
+    clock.advance(minutes=2)
+    assert not any(name.endswith(".log") and files.size(f"t-0/{name}") for name in files.list("t-0"))
+    assert directory.log_of("t", 0, TOPIC_ID).start_offset == 1
+    assert "never written-0" not in files.list("")
