@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pykbroker.broker import Broker
+from pykbroker.config import our_defaults
 from pykbroker.config_definitions import ResourceType, definitions
 from pykbroker.protocol.apis import API_BY_KEY
 from pykbroker.protocol.codec import decode
@@ -181,7 +182,7 @@ def caught_in_between(response):
 
 
 def in_our_own_words(ours, theirs):
-    """Documentation, and two sentences, are in our words: there where Kafka's are there."""
+    """Documentation, and two sentences, are in our words: there where Kafka's are there. A default that is ours shows as given at the start."""
     both_told = ours.error_message and theirs.error_message
     if both_told and (ours.error_code == ErrorCode.INVALID_TOPIC_EXCEPTION or "has no configs" in ours.error_message):
         ours.error_message = theirs.error_message
@@ -189,8 +190,18 @@ def in_our_own_words(ours, theirs):
         ours.configs.sort(key=lambda config: config.name)
         theirs.configs.sort(key=lambda config: config.name)
     for mine, other in zip(ours.configs, theirs.configs, strict=True):
-        if mine.documentation and other.documentation:
+        if mine.documentation and other.documentation is not None:
             mine.documentation = other.documentation
+        if ours.resource_type == BROKER and other.config_source == 5 and other.name in our_defaults(1):
+            started_with_our_default(other)
+
+
+def started_with_our_default(theirs):
+    """What Kafka would have told of it, had it been started with the default that is ours."""
+    theirs.value = our_defaults(1)[theirs.name].value
+    theirs.config_source = 4
+    if theirs.synonyms:
+        theirs.synonyms.insert(0, type(theirs.synonyms[0])(name=theirs.name, value=theirs.value, source=4))
 
 
 # -- DescribeConfigs -----------------------------------------------------------------------------------------------------

@@ -67,6 +67,17 @@ def test_responses_come_back(api):
         assert without_size(response_frame(response, exchange["version"], correlation_id)) == frame
 
 
+def test_no_sentence_of_kafkas_documentation_is_in_the_corpus():
+    described = [one for one in of("DescribeConfigs", "response_round_trips") if one["response_hex"]]
+    response_class = API_BY_KEY[32].response
+    told = Counter()
+    for exchange in described:
+        _, response = read_response(response_class, exchange["version"], bytes.fromhex(exchange["response_hex"]))
+        told.update(config.documentation for result in response.results for config in result.configs)
+
+    assert set(told) == {None, ""}, "run: python scripts/blank_golden_documentation.py"
+
+
 @pytest.mark.parametrize("version", [-1, 99])
 def test_the_answer_to_an_unknown_api_versions_is_version_0(version):
     exchanges = [one for one in EXCHANGES if one["api"] == "ApiVersions" and one["version"] == version and one["response_hex"]]
