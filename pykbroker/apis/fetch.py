@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 VERSIONS = range(4, 19)
 
 FIRST_VERSION_WITH_STORAGE_ERROR = 6
+FIRST_VERSION_WITH_DIVERGING_EPOCHS = 12
 FIRST_VERSION_WITH_NEW_LEADER = 16
 
 PartitionData = FetchResponse.PartitionData
@@ -171,7 +172,7 @@ class _Fetch:
         try:
             self._check_leadership(wanted, partition)
             log = partition.log_to_read
-            if wanted.last_fetched_epoch >= 0:
+            if wanted.last_fetched_epoch >= 0 and self._context.api_version >= FIRST_VERSION_WITH_DIVERGING_EPOCHS:
                 diverging = _diverging_epoch(wanted, partition, log)
                 if diverging is not None:
                     self.is_urgent = True
