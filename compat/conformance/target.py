@@ -6,7 +6,7 @@ The shorthands (`new_topic`, `produce`, `fetch`, …) insist on success; a check
 import itertools
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from pykbroker.compat.connection import Connection, Exchange
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from pykbroker.protocol.messages import Request
 
 R = TypeVar("R", bound=Message)
+T = TypeVar("T")
 
 EARLIEST, LATEST, MAX_TIMESTAMP = -2, -1, -3
 ALL_REPLICAS = -1
@@ -292,3 +293,13 @@ def produce_request(
     data = ProduceRequest.PartitionProduceData(index=partition, records=records)
     topics = [ProduceRequest.TopicProduceData(name=topic.name, topic_id=topic.topic_id, partition_data=[data])]
     return ProduceRequest(acks=acks, timeout_ms=timeout_ms, topic_data=topics)
+
+
+def eventually(look: Callable[[], T], holds: Callable[[T], bool], sentence: str) -> T:
+    """What `look` finds as soon as it is as it should be; Unexpected where that does not come to pass in time."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not holds(found := look()):
+        if time.monotonic() > deadline:
+            raise Unexpected(sentence, "true after a while", found)
+        time.sleep(0.02)
+    return found
