@@ -85,12 +85,14 @@ def _recover(recovered: UnifiedLog) -> Iterator[int]:
         recovered.aborted.clear(segment.base_offset)
     now_ms = recovered.segments[-1].created_ms
     seen = 0
+    is_cut = False
     end = recovered.segments[first].base_offset
     for number in range(first, len(recovered.segments)):
         segment = recovered.segments[number]
         size = segment.size
         if segment.base_offset < end or (segment.base_offset > end and not recovered.config.is_compacted):
             _drop_from(recovered, number, f"the one before it ends at offset {end}")
+            is_cut = True
             break
         end = segment.base_offset
         for batch in segment.recover():
@@ -103,14 +105,16 @@ def _recover(recovered: UnifiedLog) -> Iterator[int]:
         if segment.size < size:
             log.warning("%s: the last %d bytes were no sound batch; the log ends at offset %d", segment.log_name, size - segment.size, end)
             _drop_from(recovered, number + 1, "it comes after a batch that was lost")
+            recovered.must_be_synced(segment.log_name)
+            is_cut = True
             break
     recovered.end_offset = end
     _begin_anew_where_all_is_gone(recovered, now_ms)
     recovered.leader_epochs.truncate_from_end(recovered.end_offset)
     recovered.recovery_point = min(recovered.recovery_point, recovered.end_offset)
     yield from _recover_producers(recovered, first)
-    if recovered.config.flush_messages <= 1:
-        # whoever asks for this expects what is there to be on disk, and consumers see no more than that
+    if is_cut or recovered.config.flush_messages <= 1:
+        # what was cut off must not come back after another crash; and with flush.messages=1 consumers see no more than what is on disk
         recovered.sync_rest()
     yield recovered.end_offset
 
@@ -202,6 +206,7 @@ def _begin_anew_where_all_is_gone(loaded: UnifiedLog, now_ms: int) -> None:
     if loaded.end_offset >= loaded.start_offset:
         return
     _drop_from(loaded, 0, "the log is known to begin after it")
+    loaded.names_may_be_lost()
     loaded.end_offset = loaded.start_offset
     loaded.segments.append(loaded.new_segment(loaded.start_offset, now_ms))
 
@@ -210,6 +215,7 @@ def _drop_from(recovered: UnifiedLog, number: int, reason: str) -> None:
     for unsound in recovered.segments[number:]:
         log.warning("%s is deleted: %s", unsound.log_name, reason)
         unsound.delete()
+        recovered.aborted.moved_away(unsound.base_offset)
     del recovered.segments[number:]
 
 

@@ -318,6 +318,10 @@ class UnifiedLog:
         """Names in the directory have changed; the next sync makes them last."""
         self._flusher.is_directory_new = True
 
+    def must_be_synced(self, name: str) -> None:
+        """A file was cut: the next sync makes that last, however little is left of it."""
+        self._flusher.unsynced_names.append(name)
+
     def synced_up_to(self, offset: int) -> None:
         """A sync has come to its end."""
         before = self.recovery_point
@@ -510,7 +514,9 @@ class UnifiedLog:
             for placed in segment.batches_from_offset(offset):
                 segment.truncate_to_position(placed.position, placed.batch.base_offset)
                 offset = placed.batch.base_offset
+                self.must_be_synced(segment.log_name)
                 break
+            self.names_may_be_lost()
             self.aborted.truncate(offset)
             self.leader_epochs.truncate_from_end(offset)
             self.end_offset = offset
@@ -536,9 +542,8 @@ class UnifiedLog:
     def _forget(self, segment: LogSegment) -> None:
         """The segment's files are renamed or gone; nothing else may ask for them."""
         self.aborted.moved_away(segment.base_offset)
-        snapshot = segment.name("snapshot")
-        if snapshot in self._flusher.unsynced_names:
-            self._flusher.unsynced_names.remove(snapshot)
+        prefix = segment.name("")
+        self._flusher.unsynced_names = [name for name in self._flusher.unsynced_names if not name.startswith(prefix)]
 
     def restore_producers(self, names: Sequence[str]) -> Iterator[int]:
         """The producers' state, from the newest sound snapshot among the directory's files, and the batches after it. Gives each batch's offset.

@@ -1,5 +1,7 @@
 """What the broker does for its logs by itself, and what one start leaves for the next."""
 
+import random
+
 import pytest
 
 from pykbroker.clock import VirtualClock
@@ -150,3 +152,28 @@ def test_logs_that_nobody_asks_for_grow_old_too(files, clock):
     assert not any(name.endswith(".log") and files.size(f"t-0/{name}") for name in files.list("t-0"))
     assert directory.log_of("t", 0, TOPIC_ID).start_offset == 1
     assert "never written-0" not in files.list("")
+
+
+def test_a_power_loss_takes_nothing_that_was_synced_not_even_the_directory():
+    settings = {"log.cleanup.policy": "delete", "log.flush.interval.messages": "1", "log.retention.ms": "-1"}
+    for seed in range(300):
+        source, clock, files = random.Random(seed), VirtualClock(), MemoryFiles(crashable=True)
+        acknowledged = 0
+        for _ in range(3):
+            directory = opened(files, clock, **settings)
+            log = directory.log_of("t", 0, TOPIC_ID)
+            found = values(log)
+            assert found == [b"%d" % number for number in range(len(found))], f"seed {seed}"
+            assert len(found) >= acknowledged, f"seed {seed}: {len(found)} of {acknowledged}"
+            for number in range(len(found), len(found) + source.randrange(6)):
+                write(log, clock, b"k", b"%d" % number)
+                if source.random() < 0.7 and log.durable_at(log.end_offset).settled:
+                    acknowledged = log.end_offset
+                clock.advance(ms=source.randrange(2000))
+            if source.random() < 0.3:
+                directory.checkpoint_start_offsets()
+                clock.advance(minutes=2)
+            if source.random() < 0.3:
+                directory.close(1)
+                acknowledged = log.end_offset
+            files = files.crash(source)
