@@ -170,7 +170,8 @@ def no_acks_no_answer(target: Target, version: int) -> None:
 
 @check("P-26a", api="Produce", versions="3-13")
 def what_is_wrong_first_about_the_request(target: Target, version: int) -> None:
-    """Given several faults, an unknown partition is found before the shape of the records, that before acks, and acks before their offsets.
+    """Given several faults, an unknown partition is found before the shape of the records, that before acks, and acks
+    before their offsets.
     """
     topic = target.new_topic(partitions=2)
 

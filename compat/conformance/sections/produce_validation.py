@@ -162,7 +162,8 @@ def a_batch_fits_into_a_segment(target: Target, version: int) -> None:
 
 @check("P-08a", api="Produce", versions="3-13")
 def the_count_fits_the_last_offset(target: Target, version: int) -> None:
-    """Given a header whose count is not its last offset delta + 1, or not above 0, INVALID_RECORD with the real log start and no message.
+    """Given a header whose count is not its last offset delta + 1, or not above 0, INVALID_RECORD with the real log
+    start and no message.
     """
     topic = target.new_topic()
     fields: dict[str, object] = {"log_start_offset": log_start(version), "error_message": None, "record_errors": []}
@@ -435,7 +436,8 @@ def the_topics_codec_is_used(target: Target, version: int) -> None:
 
 @check("P-16b", api="Produce")
 def the_size_counts_before_and_after_recompression(target: Target) -> None:
-    """Given max.message.bytes=1000, 5000 plain bytes are too large for a gzip topic, and so is what grows past it on an uncompressed one.
+    """Given max.message.bytes=1000, 5000 plain bytes are too large for a gzip topic, and so is what grows past it on an
+    uncompressed one.
     """
     shrinking = target.new_topic(compression_type="gzip", max_message_bytes="1000")
     growing = target.new_topic(compression_type="uncompressed", max_message_bytes="1000")
@@ -520,7 +522,8 @@ def records_with_odd_headers_are_refused(target: Target, version: int) -> None:
 
 @check("P-31b", api="Produce")
 def nulls_and_repeats_are_kept(target: Target) -> None:
-    """Given null keys and values, empty header names, null header values, repeated names and odd record attributes, all is stored as sent.
+    """Given null keys and values, empty header names, null header values, repeated names and odd record attributes, all
+    is stored as sent.
     """
     topic = target.new_topic()
     headers = header_bytes(("", b"x"), ("twice", b"1"), ("twice", b"2"), ("null", None))
