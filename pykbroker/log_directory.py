@@ -14,7 +14,7 @@ from pykbroker.later import Later
 from pykbroker.protocol.compression import CompressionType
 from pykbroker.protocol.errors import ErrorCode, KafkaError
 from pykbroker.protocol.records import CorruptBatch, TimestampType
-from pykbroker.storage import checkpoints, cleaner, closing, loader
+from pykbroker.storage import checkpoints, closing, loader
 from pykbroker.storage.log import UNLIMITED, LogConfig, UnifiedLog
 from pykbroker.storage.segment import LogSegment
 from pykbroker.storage.validator import ValidationSettings
@@ -251,6 +251,8 @@ class LogDirectory:
 
     def _compact(self) -> Slices:
         """cleanup.policy=compact, one log after the other; what cannot be read any more is left alone until the next start."""
+        from pykbroker.storage import cleaner
+
         if not self.config.broker("log.cleaner.enable"):
             return
         for number, one in enumerate(self._sliced()):

@@ -14,7 +14,6 @@ from pykbroker.log_directory import topic_id_text
 from pykbroker.protocol.errors import ErrorCode, KafkaError
 from pykbroker.storage import checkpoints, loader
 from pykbroker.storage.log import LogAppendInfo, LogConfig, UnifiedLog
-from pykbroker.storage.memory_files import MemoryFiles
 
 if TYPE_CHECKING:
     from pykbroker.cluster import Cluster
@@ -217,6 +216,8 @@ class Partition:
 @cache
 def _nothing_written() -> UnifiedLog:
     """A log without a record, which nobody writes to."""
+    from pykbroker.storage.memory_files import MemoryFiles
+
     return loader.create(MemoryFiles(), "nothing-written", LogConfig(), _never, 0)
 
 

@@ -1,6 +1,5 @@
 """The small files at the top of a data directory, in Kafka's formats: who it belongs to, how far each log is safe, whether the last stop was clean."""
 
-import json
 from collections.abc import Mapping
 
 from pykbroker.storage.files import Files
@@ -84,7 +83,7 @@ def take_clean_shutdown_mark(files: Files) -> bool:
 
 def leave_clean_shutdown_mark(files: Files, broker_epoch: int) -> None:
     """Everything is on disk: nothing needs to be checked at the next start."""
-    files.replace(CLEAN_SHUTDOWN, json.dumps({"version": 0, "brokerEpoch": broker_epoch}).encode())
+    files.replace(CLEAN_SHUTDOWN, f'{{"version": 0, "brokerEpoch": {broker_epoch}}}'.encode())
 
 
 def _read(files: Files, name: str) -> str | None:

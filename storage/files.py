@@ -10,7 +10,6 @@ All methods are for the broker's own thread, but for `replace`, `sync_directory`
 
 import errno
 import os
-import shutil
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -178,6 +177,8 @@ class OsFiles:
         except FileNotFoundError:
             return
         except (IsADirectoryError, PermissionError):
+            import shutil  # costs milliseconds that a start does without
+
             shutil.rmtree(path)
 
     def list(self, directory: str) -> list[str]:
