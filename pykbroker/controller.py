@@ -6,12 +6,14 @@ decision is made, but until then a crash may forget it.
 
 import base64
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pykbroker import internal_topics
 from pykbroker.config_definitions import ResourceType
 from pykbroker.later import Later, when
+from pykbroker.limits import MAX_AUTO_CREATED_TOPICS_PER_REQUEST
 from pykbroker.metadata import NO_LEADER, Topic
 from pykbroker.metadata_snapshot import snapshot_records
 from pykbroker.protocol.errors import ErrorCode, KafkaError
@@ -296,15 +298,23 @@ class Controller:
         _created, records = self._new_topic(wanted)
         return self._write(records)
 
-    def auto_create(self, name: str) -> None:
-        """A client asked for a topic that does not exist, and may have it: it is there the next time, unless it cannot be (M-06)."""
-        try:
-            if name in INTERNAL_TOPICS:
-                self.create_internal_topic(name)
-            else:
-                self._write(self._new_topic(NewTopic(name))[1])
-        except KafkaError:
-            return  # the client learns no more than that the topic is not there
+    def auto_create(self, *names: str) -> None:
+        """A client asked for topics that do not exist, and may have them: they are there the next time, unless they cannot be (M-06).
+
+        Of very many only the first are made; who asks again gets the next ones.
+        """
+        records: list[Message] = []
+        for name in names[:MAX_AUTO_CREATED_TOPICS_PER_REQUEST]:
+            try:
+                if name in INTERNAL_TOPICS:
+                    self.create_internal_topic(name)
+                else:
+                    records += self._new_topic(NewTopic(name))[1]
+            except KafkaError:
+                continue  # the client learns no more than that the topic is not there
+        if records:
+            with suppress(KafkaError):
+                self._write(records)
 
     # -- the rest ------------------------------------------------------------------------------------------------
 

@@ -110,18 +110,19 @@ class _Listing:
         for name in names:
             topic = self.metadata.topic(name)
             if topic is None:
-                missing.append(self.missing(name, may_create=may_create))
+                missing.append(self.missing(name))
             else:
                 present.append(self.present(topic))
+        if may_create:
+            creatable = [one.name for one in missing if one.error_code == ErrorCode.UNKNOWN_TOPIC_OR_PARTITION and one.name]
+            self.context.cluster.controller.auto_create(*(name for name in creatable if name != CLUSTER_METADATA))
         return present + missing
 
-    def missing(self, name: str, *, may_create: bool) -> MetadataResponse.MetadataResponseTopic:
+    def missing(self, name: str) -> MetadataResponse.MetadataResponseTopic:
         """A name that no topic has. It is not there this time, even where it is made now (M-06)."""
         error = ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
         if why_invalid(name) is not None:
             error = ErrorCode.INVALID_TOPIC_EXCEPTION
-        elif may_create and name != CLUSTER_METADATA:
-            self.context.cluster.controller.auto_create(name)
         return MetadataResponse.MetadataResponseTopic(
             error_code=error, name=name, is_internal=name in INTERNAL_TOPICS, topic_authorized_operations=self.operations
         )
