@@ -218,7 +218,7 @@ class LogDirectory:
         except StopIteration:
             finished()
             return
-        except OSError as error:
+        except (OSError, KafkaError) as error:
             log.error("Looking after the logs failed: %s", error)
             finished()
             return
@@ -256,10 +256,11 @@ class LogDirectory:
         if not self.config.broker("log.cleaner.enable"):
             return
         for number, one in enumerate(self._sliced()):
-            found = cleaner.cleanable(one, self.clock.now_ms) if one.directory not in self._uncleanable else None
-            if found is not None:
+            if one.config.is_compacted and one.directory not in self._uncleanable:
                 try:
-                    yield from cleaner.clean(one, found, self.clock.now_ms)
+                    found = cleaner.cleanable(one, self.clock.now_ms)
+                    if found is not None:
+                        yield from cleaner.clean(one, found, self.clock.now_ms)
                 except CorruptBatch as error:
                     self._uncleanable.add(one.directory)
                     log.warning("%s is not compacted any more: %s", one.directory, error)

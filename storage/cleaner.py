@@ -41,6 +41,14 @@ def cleanable(log: UnifiedLog, now_ms: int) -> Cleanable | None:
     """What a round would clean; None where there is nothing, or too little by min.cleanable.dirty.ratio (N-09)."""
     if log.offline is not None or not log.config.is_compacted:
         return None
+    try:
+        return _cleanable(log, now_ms)
+    except OSError as error:
+        log.go_offline(error)
+        return None
+
+
+def _cleanable(log: UnifiedLog, now_ms: int) -> Cleanable | None:
     first_dirty = log.first_dirty_offset
     if not log.start_offset <= first_dirty <= log.end_offset:
         first_dirty = log.start_offset

@@ -8,52 +8,39 @@ the producer is told, and may try later. Nothing is acknowledged before it is as
 import errno
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from pykbroker.later import Later
 from pykbroker.protocol.errors import ErrorCode, KafkaError
-from pykbroker.protocol.records import LOG_OVERHEAD, RecordBatch, set_offsets
+from pykbroker.protocol.records import LOG_OVERHEAD, CorruptBatch, RecordBatch, set_offsets
 from pykbroker.protocol.wire import Buffer
 from pykbroker.storage.files import Files
 from pykbroker.storage.flusher import Flusher, Offload
 from pykbroker.storage.leader_epoch import LeaderEpochs
+from pykbroker.storage.log_config import UNLIMITED, LogConfig
 from pykbroker.storage.producer_state import ProducerState, SnapshotDamaged
 from pykbroker.storage.retention import doomed_segments
 from pykbroker.storage.segment import LogSegment
 from pykbroker.storage.transaction_index import AbortedTransaction, TransactionIndex
-from pykbroker.storage.validator import RecordsRefused, ValidationSettings, check_size, validate
+from pykbroker.storage.validator import RecordsRefused, check_size, validate
 
-UNLIMITED = 2**63 - 1
+__all__ = [
+    "NOTHING_FOUND",
+    "UNLIMITED",
+    "FetchData",
+    "FoundOffset",
+    "LogAppendInfo",
+    "LogConfig",
+    "OffsetOutOfRange",
+    "UnifiedLog",
+]
+
 _MAX_RELATIVE_OFFSET = 2**31 - 1
 _SMALL = 16 * 1024
 _LOG_APPEND_TIME = 0x08
 """The bit in a batch's attributes."""
 
 _DISK_IS_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-
-
-@dataclass(slots=True, frozen=True)
-class LogConfig:
-    """What a topic's configuration asks of its logs; names as Kafka's, sizes in bytes."""
-
-    segment_bytes: int = 1024 * 1024 * 1024
-    segment_ms: int = 7 * 24 * 3600 * 1000
-    segment_jitter_ms: int = 0
-    segment_index_bytes: int = 10 * 1024 * 1024
-    index_interval_bytes: int = 4096
-    retention_bytes: int = -1
-    retention_ms: int = 7 * 24 * 3600 * 1000
-    is_deleted: bool = True
-    is_compacted: bool = False
-    delete_retention_ms: int = 24 * 3600 * 1000
-    min_compaction_lag_ms: int = 0
-    max_compaction_lag_ms: int = UNLIMITED
-    min_cleanable_dirty_ratio: float = 0.5
-    file_delete_delay_ms: int = 60_000
-    flush_messages: int = UNLIMITED
-    flush_ms: int = UNLIMITED
-    validation: ValidationSettings = field(default_factory=ValidationSettings)
 
 
 class OffsetOutOfRange(KafkaError):  # noqa: N818 - Kafka's name
@@ -501,6 +488,8 @@ class UnifiedLog:
         except OSError as error:
             self.write_failed(error)
             return []
+        except CorruptBatch:
+            return []  # who reads there is told; nothing is thrown away on the word of a damaged file
         return doomed
 
     def truncate_to(self, offset: int) -> None:

@@ -9,6 +9,7 @@ from pykbroker.config import Configuration
 from pykbroker.later import Later
 from pykbroker.log_directory import LogDirectory
 from pykbroker.protocol.records import BatchProperties, NewRecord, batches, build_batch
+from pykbroker.storage import loader
 from pykbroker.storage.memory_files import MemoryFiles
 
 TOPIC_ID = bytes(range(16))
@@ -177,3 +178,25 @@ def test_a_power_loss_takes_nothing_that_was_synced_not_even_the_directory():
                 directory.close(1)
                 acknowledged = log.end_offset
             files = files.crash(source)
+
+
+@pytest.mark.parametrize("policy", ["delete", "compact"])
+def test_one_damaged_log_does_not_keep_the_others_from_being_looked_after(files, clock, policy):
+    settings = {"log.cleanup.policy": policy, "log.retention.check.interval.ms": "10000"}
+    directory = opened(files, clock, **settings)
+    bad, good = directory.log_of("bad", 0, TOPIC_ID), directory.log_of("good", 0, TOPIC_ID)
+    for log in (bad, good):
+        for value in (b"1", b"2", b"3"):
+            write(log, clock, b"k", value)
+            log.roll(clock.now_ms)
+    name = bad.segments[0].log_name
+    files.put(name, b"\xff" * files.size(name))
+    for suffix in ("index", "timeindex"):
+        files.delete(bad.segments[0].name(suffix))
+    bad = directory.logs["bad", 0] = loader.load(files, "bad-0", bad.config, at_once, clock.now_ms)
+    assert bad.offline is None
+    for _ in range(2):
+        clock.advance(minutes=2)
+
+    assert values(good) == ([] if policy == "delete" else [b"3"])
+    assert bad.start_offset == 0
