@@ -199,6 +199,7 @@ class LogSegment:
     def recover(self) -> Iterator[RecordBatch]:
         """Check every batch and make the indexes anew; the batches are given out as they are seen. Cut where they are no longer sound."""
         self._forget_indexes()
+        self._is_open = True
         sound = 0
         next_offset = self.base_offset
         try:
@@ -306,7 +307,6 @@ class LogSegment:
     def _forget_indexes(self) -> None:
         self.index.clear(self.files)
         self.times.clear(self.files)
-        self._is_open = True
         self._bytes_since_index_entry = 0
         self._first_timestamp = None
         self._largest_timestamp, self._offset_of_largest_timestamp = -1, self.base_offset
