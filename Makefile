@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: run test check format stubs schemas docs compat compat-clients compat-storage oracle bench bench-startup fuzz torture clean
+.PHONY: run test check format stubs schemas docs compat compat-codec compat-clients compat-storage oracle bench bench-startup fuzz torture clean
 
 run: $(VENV)/run.stamp
 	$(BIN)/python -m pykbroker $(ARGS)
@@ -35,7 +35,10 @@ docs: $(VENV)/test.stamp
 oracle: $(VENV)/test.stamp
 	$(BIN)/python compat/oracle/kafka.py install
 
-compat: compat-storage compat-clients
+compat: compat-codec compat-storage compat-clients
+
+compat-codec: $(VENV)/test.stamp
+	$(BIN)/python -m compat.codec.java_codec $(ARGS)
 
 compat-storage: $(VENV)/test.stamp
 	$(BIN)/python -m compat.storage.dump_log_segments

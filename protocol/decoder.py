@@ -145,12 +145,12 @@ class _Decoder(Source):
         else:
             self.variable_width(one, target)
 
-    def length(self, wide: bool) -> str:
+    def length(self, *, flexible: bool, wide: bool) -> str:
         """The length in front of a string, bytes or array; -1 is null (and so is anything below it, W-24)."""
         length = self.variable("n")
-        self.run.append(("B" if self.flexible else "i" if wide else "h", length))
+        self.run.append(("B" if flexible else "i" if wide else "h", length))
         self.flush()
-        if self.flexible:
+        if flexible:
             self.line(f"if {length} > 127: {length}, p = uvarint(b, p - 1)", f"{length} -= 1")
         return length
 
@@ -163,11 +163,12 @@ class _Decoder(Source):
 
     def variable_width(self, one: Field, target: str) -> None:
         """A string, bytes, or records."""
-        length = self.length(wide=one.type != "string")
+        flexible = self.flexible and not one.inflexible
+        length = self.length(flexible=flexible, wide=one.type != "string")
         self.null_or(one, target, length)
         self.line(f"q = p + {length}", f"if q > end: raise Malformed('{one.name} claims more bytes than there are')")
         if one.type == "string":
-            if self.flexible:
+            if flexible:
                 self.line(f"if {length} > {LONGEST_STRING}: raise Malformed('{one.name} is longer than a string may be')")
             self.line(f"{target} = str(b[p:q], 'utf-8', 'replace'); p = q")
         elif one.type == "bytes":
@@ -180,7 +181,7 @@ class _Decoder(Source):
 
     def array(self, one: Field, target: str) -> None:
         """An array: its claim is checked against the bytes that are there and the budget, then element by element."""
-        length = self.length(wide=True)
+        length = self.length(flexible=self.flexible, wide=True)
         self.null_or(one, target, length)
         smallest = struct.calcsize(">" + FIXED[one.type]) if one.type in FIXED else 1
         self.line(f"if {length} * {smallest} > end - p: raise Malformed('{one.name} claims more elements than there are bytes')")
@@ -208,13 +209,13 @@ class _Decoder(Source):
         self.dedent()
 
     def nested(self, one: Field, target: str) -> None:
-        """A struct within a struct; a nullable one has a byte in front."""
+        """A struct within a struct; a nullable one has a byte in front: below zero is null, but among the tags it is zero."""
         self.flush()
         item, owner_class = self.variable("item"), getattr(self.message, one.type)
         nullable = self.version in one.nullable_versions
         if nullable:
             self.line("there = b[p]; p += 1")
-            self.indent("if there > 127:")
+            self.indent("if not there:" if one.is_tagged(self.version) else "if there > 127:")
             self.line(f"{target} = None")
             self.dedent()
             self.indent("else:")

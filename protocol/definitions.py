@@ -40,6 +40,8 @@ class Field:
     tagged_versions: range = NO_VERSIONS
     default: object = None
     ignorable: bool = False
+    inflexible: bool = False
+    """Written as before flexible versions, whatever the version: the client id of a request's header."""
     fields: list["Field"] = field(default_factory=list)
 
     def is_tagged(self, version: int) -> bool:
@@ -143,8 +145,8 @@ def _parse_field(words: list[str]) -> Field:
             parsed.tag, parsed.tagged_versions = int(tag), _parse_versions(versions)
         elif option.startswith("="):
             parsed.default = option.removeprefix("=")
-        elif option == "ignorable":
-            parsed.ignorable = True
+        elif option in {"ignorable", "inflexible"}:
+            setattr(parsed, option, True)
         else:
             parsed.versions = _parse_versions(option)
     return parsed

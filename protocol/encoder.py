@@ -72,7 +72,8 @@ class _Encoder(Source):
             return f"{value} or {value} is None"
         if one.default == () and one.fields:
             inside = [f"({self.differs(inner, f'{value}.{inner.name}')})" for inner in one.fields]
-            return " or ".join([*inside, f"{value}.unknown_tags"])
+            is_null = [f"{value} is None"] if one.nullable_versions else []
+            return " or ".join([*is_null, *inside, f"{value}.unknown_tags"])
         if one.default is None:
             return f"{value} is not None"
         return f"{value} != {one.default!r}"
@@ -137,12 +138,13 @@ class _Encoder(Source):
             self.line(f"else: {name} = {name}{encode}; {length} = len({name})")
         else:
             self.line(f"{name} = {value}{encode}; {length} = len({name})")
-        self.length(length, wide=one.type != "string", longest=0x7FFF if one.type == "string" else None, name=one.name)
+        flexible = self.flexible and not one.inflexible
+        self.length(length, flexible=flexible, wide=one.type != "string", longest=0x7FFF if one.type == "string" else None, name=one.name)
         self.line(f"if {length} > 0: write({name})")
 
-    def length(self, length: str, *, wide: bool, longest: int | None, name: str) -> None:
+    def length(self, length: str, *, flexible: bool, wide: bool, longest: int | None, name: str) -> None:
         """The length in front of what follows; closes the run."""
-        if not self.flexible:
+        if not flexible:
             self.run.append(("i" if wide else "h", length))
             self.flush()
             return
@@ -167,7 +169,7 @@ class _Encoder(Source):
             self.line(f"{length} = -1 if {items} is None else len({items})")
         else:
             self.line(f"{length} = len({items})")
-        self.length(length, wide=True, longest=None, name=one.name)
+        self.length(length, flexible=self.flexible, wide=True, longest=None, name=one.name)
         if one.type == "uuid":
             self.indent(f"if {length} > 0:")
             self.line(f"if set(map(len, {items})) != {{16}}: raise Unencodable({one.name!r})", f"write(b''.join({items}))")
@@ -187,13 +189,14 @@ class _Encoder(Source):
             self.dedent()
 
     def nested(self, one: Field, value: str) -> None:
-        """A struct within a struct; a nullable one has a byte in front."""
+        """A struct within a struct; a nullable one has a byte in front, 1 where it is there."""
         self.flush()
         item = self.variable("item")
         self.line(f"{item} = {value}")
         nullable = self.version in one.nullable_versions
         if nullable:
-            self.line(f"if {item} is None: write(b'\\xff')")
+            null = b"\0" if one.is_tagged(self.version) else b"\xff"
+            self.line(f"if {item} is None: write({null!r})")
             self.indent("else:")
             self.line("write(b'\\x01')")
         self.struct(item, one.fields)

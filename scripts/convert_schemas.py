@@ -4,7 +4,7 @@
 
 A schema file is one block per message. Its head is `Name kind key versions flexible versions [unstable]`, where kind is request, response,
 header, data, or the kind of record, and key the API key or record type (`-` where there is none). A field is a line, indented by its
-depth: `name type [versions] [null:versions] [tagN:versions] [=default] [ignorable]`; left out, versions are all versions.
+depth: `name type [versions] [null:versions] [tagN:versions] [=default] [inflexible] [ignorable]`; left out, versions are all versions.
 A new Kafka release is a readable diff of these files.
 """
 
@@ -99,9 +99,11 @@ def lines(fields: list[dict], common: dict[str, list[dict]], depth: int) -> Iter
             parts.append("null:" + field["nullableVersions"])
         if "tag" in field:
             parts.append(f"tag{field['tag']}:{field['taggedVersions']}")
-        if "default" in field:
+        if field.get("default") is not None:  # null itself counts as none given; only the string "null" is a null
             default = field["default"]
             parts.append("=" + (default or '""' if isinstance(default, str) else json.dumps(default)))
+        if field.get("flexibleVersions") == "none":
+            parts.append("inflexible")
         if field.get("ignorable"):
             parts.append("ignorable")
         yield " ".join(parts)
