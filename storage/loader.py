@@ -86,6 +86,7 @@ def _recover(recovered: UnifiedLog) -> Iterator[int]:
     now_ms = recovered.segments[-1].created_ms
     seen = 0
     is_cut = False
+    with_producers = len(recovered.segments)
     end = recovered.segments[first].base_offset
     for number in range(first, len(recovered.segments)):
         segment = recovered.segments[number]
@@ -99,6 +100,8 @@ def _recover(recovered: UnifiedLog) -> Iterator[int]:
             end = batch.next_offset
             if batch.partition_leader_epoch > recovered.leader_epochs.latest:
                 recovered.leader_epochs.assign(batch.partition_leader_epoch, batch.base_offset)
+            if batch.producer_id >= 0:
+                with_producers = min(with_producers, number)
             seen += 1
             if seen % BATCHES_PER_SLICE == 0:
                 yield end
@@ -112,15 +115,18 @@ def _recover(recovered: UnifiedLog) -> Iterator[int]:
     _begin_anew_where_all_is_gone(recovered, now_ms)
     recovered.leader_epochs.truncate_from_end(recovered.end_offset)
     recovered.recovery_point = min(recovered.recovery_point, recovered.end_offset)
-    yield from _recover_producers(recovered, first)
+    yield from _recover_producers(recovered, first, with_producers)
     if is_cut or recovered.config.flush_messages <= 1:
         # what was cut off must not come back after another crash; and with flush.messages=1 consumers see no more than what is on disk
         recovered.sync_rest()
     yield recovered.end_offset
 
 
-def _recover_producers(recovered: UnifiedLog, first: int) -> Iterator[int]:
-    """From the last snapshot before what was checked: what came after it is replayed, and with it the aborted transactions."""
+def _recover_producers(recovered: UnifiedLog, first: int, with_producers: int) -> Iterator[int]:
+    """From the last snapshot before what was checked, that is, before segment `first`: what came after it is replayed, and with it the aborted transactions.
+
+    Segment `with_producers` is the first of them that has anything to replay.
+    """
     names = [name for name in recovered.files.list(recovered.directory) if name.endswith(".snapshot")]
     base_offset = recovered.segments[min(first, len(recovered.segments) - 1)].base_offset
     for name in names:
@@ -132,7 +138,7 @@ def _recover_producers(recovered: UnifiedLog, first: int) -> Iterator[int]:
         if seen % BATCHES_PER_SLICE == 0:
             yield offset
     recovered.end_offset = checked_end
-    for segment in recovered.segments[first:]:
+    for segment in recovered.segments[with_producers:]:
         for seen, (_, batch) in enumerate(segment.batches_from(0)):
             if batch.producer_id >= 0:
                 recovered.see_producer(segment, batch)
