@@ -16,7 +16,9 @@ from pykbroker.protocol.messages import (
     AssignReplicasToDirsRequest,
     BrokerRegistrationRequest,
     ConsumerGroupDescribeRequest,
+    ConsumerGroupMemberMetadataValue,
     CreateTopicsRequest,
+    DescribeTopicPartitionsRequest,
     DescribeTransactionsRequest,
     FetchRequest,
     FetchResponse,
@@ -165,6 +167,31 @@ def test_a_tagged_struct_with_nothing_but_an_unknown_tag_survives():
     response = FetchResponse(responses=[FetchResponse.FetchableTopicResponse(topic="t", partitions=[partition])])
 
     assert decode(FetchResponse, 12, encode(response, 12)) == response
+
+
+@pytest.mark.parametrize(
+    ("metadata", "tags"),
+    [
+        (None, "01 00 01 00"),
+        (ConsumerGroupMemberMetadataValue.ClassicMemberMetadata(), "00"),
+        (ConsumerGroupMemberMetadataValue.ClassicMemberMetadata(session_timeout_ms=5), "01 00 07 01 00000005 01 00"),
+    ],
+    ids=["null", "default", "there"],
+)
+def test_a_nullable_struct_among_the_tags_has_kafkas_mark_in_front(metadata, tags):
+    record = ConsumerGroupMemberMetadataValue(classic_member_metadata=metadata)
+
+    encoded = encode(record, 0)
+
+    assert encoded == bytes.fromhex("01 01 01 01 01 01 ffffffff 01" + tags)
+    assert decode(ConsumerGroupMemberMetadataValue, 0, encoded) == record
+
+
+def test_a_nullable_struct_in_the_body_has_another_mark():
+    cursor = DescribeTopicPartitionsRequest.Cursor(topic_name="t", partition_index=1)
+
+    assert encode(DescribeTopicPartitionsRequest(cursor=cursor), 0).hex() == "01000007d0010274000000010000"
+    assert encode(DescribeTopicPartitionsRequest(cursor=None), 0).hex() == "01000007d0ff00"
 
 
 def test_text_that_is_no_utf_8_is_read_with_replacement_characters():
