@@ -34,7 +34,7 @@ def attack_over_tcp(frames: int, seed: int, tell: Callable[[str], None]) -> list
         sent = closed = answers = 0
         with _connection(address) as bystander:
             while sent < frames:
-                batch = [next(source) for _ in range(chance.choice([1, 1, 5, 40]))]
+                batch = [next(source) for _ in range(chance.choice([1, 1, 1, 2, 2, 3, 5, 20]))]
                 sent += len(batch)
                 got, was_closed = _one_connection(chance, address, batch)
                 answers += got
@@ -68,7 +68,7 @@ def _one_connection(chance: random.Random, address: tuple[str, int], payloads: l
         size = chance.choice([1, 2, 3, 1 << 20])
         stream = b"".join(payloads)
         if size < 1 << 20:
-            stream = stream[:3000]
+            stream = stream[:6000]
         try:
             for at in range(0, len(stream), size):
                 peer.sendall(stream[at : at + size])
