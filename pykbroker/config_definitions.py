@@ -3,8 +3,8 @@ r"""What each of Kafka's configs is: its type, default, rule, and who may change
 One table per kind of resource. A row stands where Kafka lists the config in its answers. `rule` is empty or one of
     >=N   A..B   A..B or N   not empty   one of a,b   any case of a,b   each of a,b   throttled replicas   offset reset
 `update` (brokers) says where a new value may be set while the broker runs: read-only, cluster (and one broker), broker (one broker only),
-listener (only under the name of a listener); `internal` marks a config that is never listed. `broker_key` (topics and groups) names the
-broker's config that gives the default. `\N` is null. The sentences of ConfigValueError are those that clients know from Kafka.
+listener (only under the name of a listener); `internal` marks a config that is listed only where it is set. `broker_key` (topics and groups)
+names the broker's config that gives the default. `\N` is null. The sentences of ConfigValueError are those that clients know from Kafka.
 """
 
 import re

@@ -45,12 +45,12 @@ class DescribedConfig(NamedTuple):
 
 
 def described_resource(configuration: "Configuration", resource_type: ResourceType, overrides: Mapping[str, str]) -> list[DescribedConfig]:
-    """Every config of a topic, group or client metrics subscription that has these of its own."""
+    """Every config of a topic, group or client metrics subscription that has these of its own; an internal one only where it is set."""
     values = configuration.derived(resource_type, overrides)
     return [
         _described(configuration, _OWN_SOURCE[resource_type], definition, values[name], overrides.get(name))
         for name, definition in definitions(resource_type).items()
-        if not definition.internal
+        if name in overrides or not definition.internal
     ]
 
 

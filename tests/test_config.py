@@ -277,7 +277,8 @@ def test_a_segment_may_be_tiny_for_tests() -> None:
     put(configuration, ResourceType.TOPIC, "orders", "internal.segment.bytes", "100")
 
     assert configuration.topic("orders").segment_bytes == 100
-    assert "internal.segment.bytes" not in [described.name for described in configuration.described_topic("orders")]
+    assert "internal.segment.bytes" in [described.name for described in configuration.described_topic("orders")]
+    assert "internal.segment.bytes" not in [described.name for described in configuration.described_topic("payments")]
 
 
 def test_what_an_older_log_has_and_we_would_refuse_counts_as_not_there() -> None:
