@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from pykbroker.metadata import Topic
     from pykbroker.session import Session
     from pykbroker.storage.files import Files
+    from pykbroker.storage.log import UnifiedLog
 
 log = logging.getLogger("pykbroker")
 
@@ -80,6 +81,7 @@ class Cluster:
         if not self.logs.was_clean:
             self.logs.open_all(self._partitions())
         self.metadata.on_topic_deleted.append(self._topic_deleted)
+        self.logs.on_back.append(self._log_is_back)
         self.config.on_change.append(self._config_changed)
         self.groups.start()
         self.logs.start_housekeeping(self._partitions)
@@ -128,6 +130,12 @@ class Cluster:
         for partition in topic.partitions:
             self.logs.delete_log(topic.name, partition.index)
         self.config.forget(ResourceType.TOPIC, topic.name)
+
+    def _log_is_back(self, log: "UnifiedLog") -> None:
+        topic, _, index = log.directory.rpartition("-")
+        partition = self.metadata.partition(topic, int(index))
+        if partition is not None:
+            partition.log_is_back(log)
 
     def _config_changed(self, resource_type: ResourceType, name: str) -> None:
         if resource_type == ResourceType.TOPIC:

@@ -14,7 +14,7 @@ from pykbroker.later import Later
 from pykbroker.protocol.compression import CompressionType
 from pykbroker.protocol.errors import ErrorCode, KafkaError
 from pykbroker.protocol.records import CorruptBatch, TimestampType
-from pykbroker.storage import checkpoints, closing, loader
+from pykbroker.storage import checkpoints, closing, loader, reopening
 from pykbroker.storage.log import UNLIMITED, LogConfig, UnifiedLog
 from pykbroker.storage.segment import LogSegment
 from pykbroker.storage.validator import ValidationSettings
@@ -36,6 +36,10 @@ PartitionId = tuple[str, int, bytes]
 LOGS_PER_SLICE = 50
 """How many logs are looked after in one go, before others have their turn (law 5)."""
 
+FIRST_REOPEN_PAUSE_MS = 1000
+LONGEST_REOPEN_PAUSE_MS = 60_000
+"""After a disk error a log is opened anew, each time that fails after twice the pause, up to this."""
+
 _LONGEST_FLUSH_CHECK_MS = 60_000
 
 
@@ -51,6 +55,8 @@ class LogDirectory:
         self.was_clean = True
         self.on_offline: list[Callable[[UnifiedLog], None]] = []
         """Told when a log went offline: whoever keeps something that is replayed from it."""
+        self.on_back: list[Callable[[UnifiedLog], None]] = []
+        """Told when a log that was offline was opened anew, and what now stands in its place."""
         self._start_offsets: dict[checkpoints.TopicPartition, int] = {}
         self._recovery_points: dict[checkpoints.TopicPartition, int] = {}
         self._cleaned_up_to: dict[checkpoints.TopicPartition, int] = {}
@@ -124,6 +130,8 @@ class LogDirectory:
             opened.first_dirty_offset = self._cleaned_up_to.get(key, 0)
         opened.on_offline = self._log_went_offline
         self.logs[key] = opened
+        if opened.offline is not None:
+            self._log_went_offline(opened)
         return opened
 
     def _make_room(self, directory: str, topic_id: bytes, written_id: str | None) -> None:
@@ -139,6 +147,7 @@ class LogDirectory:
         self._recovery_points.pop((topic, partition), None)
         self._cleaned_up_to.pop((topic, partition), None)
         directory = f"{topic}-{partition}"
+        self._uncleanable.discard(directory)
         deleted = self.logs.pop((topic, partition), None)
         delay_ms = self.log_config(topic).file_delete_delay_ms if deleted is None else deleted.config.file_delete_delay_ms
         if deleted is not None:
@@ -323,6 +332,45 @@ class LogDirectory:
         log.error("The log %s went offline: %s", gone.directory, gone.offline)
         for listener in self.on_offline:
             listener(gone)
+        self._reopen_later(gone, FIRST_REOPEN_PAUSE_MS)
+
+    def _reopen_later(self, gone: UnifiedLog, pause_ms: int) -> None:
+        """Try after a pause to open a log anew; after a longer one if it fails, until its topic is deleted or the broker stops."""
+        if self._stopped or self.logs.get(_key_of(gone)) is not gone:
+            return
+        again = partial(self._reopen_later, gone, min(2 * pause_ms, LONGEST_REOPEN_PAUSE_MS))
+        self.clock.call_later(pause_ms, lambda: self._continue(self._reopen(gone), again))
+
+    def _reopen(self, gone: UnifiedLog) -> Slices:
+        """Open it anew (see `reopening`), and put it in its place. Nothing is touched any more once the topic is deleted."""
+        key = _key_of(gone)
+        if gone.is_syncing or self.logs.get(key) is not gone:
+            return
+        known = {"start_offset": self._start_offsets.get(key, 0), "recovery_point": self._recovery_points.get(key, 0)}
+        slices = reopening.reopen(gone, self.log_config(key[0]), self.clock.now_ms, **known)
+        while True:
+            try:
+                given = next(slices)
+            except StopIteration as finished:
+                opened: UnifiedLog = finished.value
+                break
+            yield given
+            if self.logs.get(key) is not gone:
+                return
+        if opened.offline is not None:
+            log.warning("The log %s stays offline: %s", opened.directory, opened.offline)
+            return
+        opened.config = self.log_config(key[0])
+        opened.on_offline = self._log_went_offline
+        self.logs[key] = opened
+        log.warning("The log %s is online again; it ends at offset %d", opened.directory, opened.end_offset)
+        for listener in self.on_back:
+            listener(opened)
+
+
+def _key_of(one: UnifiedLog) -> checkpoints.TopicPartition:
+    topic, _, partition = one.directory.rpartition("-")
+    return topic, int(partition)
 
 
 def log_config(topic: "TopicConfig") -> LogConfig:

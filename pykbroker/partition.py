@@ -209,6 +209,13 @@ class Partition:
         self.deleted = True
         self.changed()
 
+    def log_is_back(self, log: UnifiedLog) -> None:
+        """A disk error took its log offline; it was opened anew."""
+        if self._log is not None:
+            self._log = log
+            log.on_high_watermark = self._synced
+        self.changed()
+
     def _synced(self, _log: UnifiedLog) -> None:
         self.changed()
 

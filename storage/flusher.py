@@ -23,11 +23,12 @@ Offload = Callable[[Work], Later[None]]
 class Flusher:
     """The syncs of one log."""
 
-    __slots__ = ("_log", "_running", "_waiters", "is_directory_new", "unsynced_names")
+    __slots__ = ("_log", "_waiters", "is_directory_new", "is_running", "unsynced_names")
 
     def __init__(self, log: "UnifiedLog") -> None:
         self._log = log
-        self._running = False
+        self.is_running = False
+        """Whether something is being synced elsewhere."""
         self._waiters: list[tuple[int, Later[None]]] = []
         self.unsynced_names: list[str] = []
         """Files beside the segments that were written since the last sync: snapshots."""
@@ -38,7 +39,7 @@ class Flusher:
         """Sync everything appended so far."""
         waiter: Later[None] = Later()
         self._waiters.append((self._log.end_offset, waiter))
-        if not self._running:
+        if not self.is_running:
             self._start()
         return waiter
 
@@ -68,11 +69,11 @@ class Flusher:
         except OSError as error:
             self._log.go_offline(error)
             return
-        self._running = True
+        self.is_running = True
         self._log.offload(lambda: _run_all(work)).then(lambda _: self._finished(target), self._failed)
 
     def _finished(self, target: int) -> None:
-        self._running = False
+        self.is_running = False
         if self._log.offline is not None:
             return
         self._log.synced_up_to(target)
@@ -84,7 +85,7 @@ class Flusher:
             waiter.settle(None)
 
     def _failed(self, error: BaseException) -> None:
-        self._running = False
+        self.is_running = False
         self._log.go_offline(error)
 
     def _work(self) -> list[Work]:

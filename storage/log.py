@@ -1,7 +1,7 @@
 """One partition's log: batches in segments, appended at the end and found again by offset or by time. Its directory is Kafka's, file by file.
 
 A write or fsync that fails takes this log offline, with KAFKA_STORAGE_ERROR, and nothing else: what is in memory then may be ahead of the disk, so
-nothing is appended or read any more until the broker starts anew. Only a full disk is forgiven, where the half-written batch could be cut off again:
+nothing is appended or read any more; another one takes its place (`reopening.py`). Only a full disk is forgiven, where the half-written batch could be cut off again:
 the producer is told, and may try later. Nothing is acknowledged before it is as durable as `flush.messages` promises.
 """
 
@@ -308,6 +308,11 @@ class UnifiedLog:
     def must_be_synced(self, name: str) -> None:
         """A file was cut: the next sync makes that last, however little is left of it."""
         self._flusher.unsynced_names.append(name)
+
+    @property
+    def is_syncing(self) -> bool:
+        """Whether something still works on its files elsewhere, also after it went offline."""
+        return self._flusher.is_running
 
     def synced_up_to(self, offset: int) -> None:
         """A sync has come to its end."""

@@ -297,6 +297,8 @@ class CoordinatorRuntime(Generic[S]):
         durable.then(settled, failed)
 
     def _failed(self, shard: Shard[S], error: BaseException) -> None:
+        if shard.reload is not None:
+            return  # it is known
         log.warning("%s-%d cannot be written, its groups are unloaded: %s", self._topic_name, shard.index, error)
         self._give_up(shard)
         self._reload_later(shard)
