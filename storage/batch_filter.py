@@ -2,13 +2,14 @@
 
 A record survives while no newer one has its key; a tombstone also goes, `delete.retention.ms` after a round first saw it. What an aborted transaction
 wrote goes at once, its marker when nothing of it is left. A batch that is emptied stays, empty, where it is the last that is known of its producer or
-the last of what is cleaned: offsets and sequences go on from it.
+the last of a segment (Kafka lets that of the last segment of a group go): offsets and sequences go on from it.
 """
 
 from collections.abc import Callable
 
 from pykbroker.protocol.compression import CompressionType
 from pykbroker.protocol.records import (
+    NO_TIMESTAMP,
     BatchProperties,
     ControlRecordType,
     NewRecord,
@@ -63,14 +64,14 @@ class BatchFilter:
         producers: ProducerState,
         now_ms: int,
         delete_retention_ms: int,
-        last_offset: int,
+        ends: set[int],
     ) -> None:
         self._keys = keys
         self._is_aborted = is_aborted
         self._producers = producers
         self._now_ms = now_ms
         self._delete_retention_ms = delete_retention_ms
-        self._last_offset = last_offset
+        self._ends = ends
         self._transactions_with_data: set[int] = set()
         self.kept_markers: set[int] = set()
         """The offsets of the markers that stay."""
@@ -124,9 +125,9 @@ class BatchFilter:
             (batch.is_control and batch.producer_epoch >= entry.epoch and not entry.batches)
             or any(known.last_offset == batch.last_offset for known in entry.batches[-1:])
         )
-        if not is_last_of_producer and batch.last_offset != self._last_offset:
+        if not is_last_of_producer and batch.next_offset not in self._ends:
             return None
-        return _rebuilt(batch, [], batch.delete_horizon_ms)
+        return _rebuilt(batch, [], None)
 
 
 def _ends_transaction(record: Record) -> bool:
@@ -149,11 +150,11 @@ def _rebuilt(batch: RecordBatch, records: list[Record], delete_horizon_ms: int |
         timestamp_type=batch.timestamp_type,
         max_timestamp=batch.max_timestamp if append_time or not records else None,
         last_offset_delta=batch.last_offset_delta,
-        base_timestamp=delete_horizon_ms if delete_horizon_ms is not None else (records[0].timestamp if records else batch.base_timestamp),
+        base_timestamp=delete_horizon_ms if delete_horizon_ms is not None else (records[0].timestamp if records else NO_TIMESTAMP),
         has_delete_horizon=delete_horizon_ms is not None,
     )
     if not records:
-        empty = assemble(properties, b"", 0, batch.last_offset_delta, properties.base_timestamp or 0, batch.max_timestamp)
+        empty = assemble(properties, b"", 0, batch.last_offset_delta, NO_TIMESTAMP, batch.max_timestamp)
         return RecordBatch(memoryview(empty))
     new = [NewRecord(record.value, record.key, record.headers, record.timestamp) for record in records]
     return RecordBatch(memoryview(build_batch(new, properties, [record.offset - batch.base_offset for record in records])))

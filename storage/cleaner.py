@@ -229,7 +229,8 @@ def _clean_group(log: UnifiedLog, group: list[LogSegment], keys: KeyMap, now_ms:
     aborted = AbortedRanges([])
     for segment in group:
         aborted.add(log.aborted.overlapping(segment.base_offset, segment.base_offset, keys.end_offset))
-    chosen = BatchFilter(keys, aborted.holds, log.producers, now_ms, log.config.delete_retention_ms, last_offset=_last_offset(group))
+    ends = {segment.base_offset for segment in group[1:]} | {_next_offset(group[-1]), keys.end_offset}
+    chosen = BatchFilter(keys, aborted.holds, log.producers, now_ms, log.config.delete_retention_ms, ends)
     seen = 0
     for segment in group:
         for _, batch in segment.batches_from(0):
@@ -279,9 +280,9 @@ def _install(log: UnifiedLog, group: list[LogSegment], cleaned: _CleanedSegment)
         segment.delete_marked()
 
 
-def _last_offset(group: list[LogSegment]) -> int:
-    last = group[-1].last_batch()
-    return -1 if last is None else last.last_offset
+def _next_offset(segment: LogSegment) -> int:
+    last = segment.last_batch()
+    return segment.base_offset if last is None else last.next_offset
 
 
 def _run(syncs: list[Callable[[], None]]) -> None:

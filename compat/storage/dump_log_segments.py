@@ -5,7 +5,8 @@
 1. Kafka's DumpLogSegments reads every file of a log that we wrote, without a complaint, and finds the batches that we find.
 2. A log that Kafka wrote (five compressions, an idempotent producer, committed and aborted transactions, several segments) is opened by us: the same
    batches at the same offsets, the same offsets by time; and indexes and aborted transactions that we make anew are Kafka's, byte for byte.
-3. Kafka starts on a log that we wrote, goes on with it, and gives a consumer every record.
+3. Kafka and we compact that log to the same batches.
+4. Kafka starts on a log that we wrote, goes on with it, and gives a consumer every record.
 
 Skipped, and says so, where there is no Java.
 """
@@ -18,9 +19,11 @@ import shutil
 import struct
 import subprocess
 import tempfile
+import time
+from collections.abc import Callable
 
 from confluent_kafka import Consumer, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic
 
 from compat.oracle import kafka as oracle
 from pykbroker.later import Later
@@ -53,12 +56,13 @@ def main() -> None:
         write_a_log(ours)
         kafka_reads_our_files(ours)
         kafka_reads_what_we_compacted(pathlib.Path(folder) / "compacted")
-        bootstrap = oracle.start(NAME, port, {"log.segment.bytes": "1048576"})
+        bootstrap = oracle.start(NAME, port, {"log.segment.bytes": "1048576", "log.cleaner.backoff.ms": "500", "log.retention.ms": "-1"})
         try:
             times = let_kafka_write(bootstrap)
             oracle.stop(NAME)
             theirs = oracle.HOME / "pykbroker" / NAME / "data" / f"{TOPIC}-0"
             we_read_kafkas_files(theirs, times, pathlib.Path(folder) / "theirs")
+            both_compact_to_the_same(theirs, port, pathlib.Path(folder) / "both")
             kafka_goes_on_with_our_log(ours, theirs, port)
         finally:
             oracle.stop(NAME)
@@ -233,9 +237,9 @@ def we_read_kafkas_files(theirs: pathlib.Path, times: dict[int, int], work: path
         for offset in {base, (base + last) // 2, last}:
             read = RecordBatch(log.read(offset, 1).records)
             require((read.base_offset, read.last_offset) == (base, last), f"offset {offset} is not in the batch {read}")
-    for time, offset in times.items():
-        found = log.first_offset_at_or_after(time).offset
-        require(found == offset, f"Kafka finds offset {offset} at time {time}, we find {found}")
+    for timestamp, offset in times.items():
+        found = log.first_offset_at_or_after(timestamp).offset
+        require(found == offset, f"Kafka finds offset {offset} at time {timestamp}, we find {found}")
     snapshot = (theirs / f"{log.end_offset:020d}.snapshot").read_bytes()
     require(sorted_entries(log.producers.snapshot()) == sorted_entries(snapshot), "the snapshot that Kafka wrote comes out otherwise")
     files.close()
@@ -275,7 +279,80 @@ def sorted_entries(snapshot: bytes) -> list[bytes]:
     return sorted(snapshot[start : start + entry] for start in range(10, len(snapshot), entry))
 
 
-# -- 3: ours, continued by Kafka ---------------------------------------------------------------------------------------
+# -- 3: compacted by both ----------------------------------------------------------------------------------------------
+
+
+def both_compact_to_the_same(theirs: pathlib.Path, port: int, work: pathlib.Path) -> None:
+    """All but the last segment, in one round each; the horizon of tombstones is each one's own time."""
+    bootstrap = oracle.restart(NAME, port)
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    alter(admin, {"segment.ms": "1"})
+    produce(bootstrap, {}, 2)
+    oracle.stop(NAME)
+    work.mkdir()
+    shutil.copytree(theirs, work / f"{TOPIC}-0")
+    bootstrap = oracle.restart(NAME, port)
+    alter(AdminClient({"bootstrap.servers": bootstrap}), {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.01"})
+    wait_for(lambda: f"{TOPIC} 0 " in (theirs.parent / "cleaner-offset-checkpoint").read_text(), "Kafka compacts nothing within 60 s")
+    alter(AdminClient({"bootstrap.servers": bootstrap}), {"cleanup.policy": "delete", "segment.ms": "604800000"})
+    oracle.stop(NAME)
+    files = OsFiles(str(work))
+    config = LogConfig(segment_bytes=1024 * 1024, is_compacted=True, is_deleted=False, min_cleanable_dirty_ratio=0.01)
+    log = loader.load(files, f"{TOPIC}-0", config, inline, NOW_MS)
+    found = cleaner.cleanable(log, NOW_MS)
+    require(found is not None, "there is nothing to compact")
+    before = log.size
+    for _ in cleaner.clean(log, found, NOW_MS):
+        pass
+    log.close()
+    their_batches = [row for path in sorted(theirs.glob("*.log")) for row in contents_of(path)]
+    our_batches = []
+    for path in sorted((work / f"{TOPIC}-0").glob("*.log")):
+        rows = contents_of(path)
+        is_ours_alone = rows and not rows[-1][-1] and rows[-1] not in their_batches
+        # we keep the last batch of every segment that we write, if only empty: recovery then sees that nothing is missing before the next
+        our_batches += rows[:-1] if is_ours_alone else rows
+    differing = [(mine, other) for mine, other in zip(our_batches, their_batches, strict=False) if mine != other]
+    require(our_batches == their_batches, f"compacted: {len(our_batches)} batches by us, {len(their_batches)} by Kafka; {differing[:2]}")
+    require(log.size < before / 2, "the round has removed too little to tell")
+    files.close()
+    print(f"Kafka and we compact {before} to {log.size} bytes, to the same {len(our_batches)} batches")
+
+
+def contents_of(path: pathlib.Path) -> list[tuple[object, ...]]:
+    """All that a batch says but its checksum, and a horizon, which depends on the time of the round."""
+    return [
+        (
+            batch.base_offset,
+            batch.last_offset,
+            batch.partition_leader_epoch,
+            batch.attributes,
+            batch.max_timestamp,
+            batch.producer_id,
+            batch.producer_epoch,
+            batch.base_sequence,
+            batch.record_count,
+            batch.base_timestamp if batch.delete_horizon_ms is None else None,
+            [tuple(record) for record in batch.records()],
+        )
+        for batch in whole_batches(path)
+    ]
+
+
+def alter(admin: AdminClient, settings: dict[str, str]) -> None:
+    entries = [ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET) for name, value in settings.items()]
+    for done in admin.incremental_alter_configs([ConfigResource(ConfigResource.Type.TOPIC, TOPIC, incremental_configs=entries)]).values():
+        done.result()
+
+
+def wait_for(holds: Callable[[], bool], otherwise: str) -> None:
+    deadline = time.monotonic() + 60
+    while not holds():
+        require(time.monotonic() < deadline, otherwise)
+        time.sleep(0.2)
+
+
+# -- 4: ours, continued by Kafka ---------------------------------------------------------------------------------------
 
 
 def kafka_goes_on_with_our_log(ours: pathlib.Path, theirs: pathlib.Path, port: int) -> None:
