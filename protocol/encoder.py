@@ -5,7 +5,8 @@ own and are not copied. The compiled function does not look for mistakes: when o
 """
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
 from pykbroker.protocol.definitions import FIXED, Field
 from pykbroker.protocol.messages import Message
@@ -14,6 +15,22 @@ from pykbroker.protocol.wire import Buffer, Unencodable, unsigned_varint
 
 Encode = Callable[[Message], list[Buffer]]
 """message -> the pieces of its bytes, in order."""
+
+SHARED_ARRAYS = {"configs"}
+"""The arrays that may be a SharedArray."""
+
+T = TypeVar("T")
+
+
+class SharedArray(list[T]):
+    """An array that many structs of an answer have in common, like the configs of topics that are configured alike: it is encoded once."""
+
+    __slots__ = ("encoded",)
+
+    def __init__(self, items: Iterable[T]) -> None:
+        super().__init__(items)
+        self.encoded: dict[Encode, bytes] = {}
+        """Its elements' bytes, by the function that encodes the message it stands in."""
 
 
 def compile_encoder(message: type[Message], version: int) -> Encode:
@@ -41,7 +58,13 @@ class _Encoder(Source):
         super().__init__(
             message,
             version,
-            {"uvarint": unsigned_varint, "pack": struct.pack, "tag_section": tag_section, "Unencodable": Unencodable},
+            {
+                "uvarint": unsigned_varint,
+                "pack": struct.pack,
+                "tag_section": tag_section,
+                "Unencodable": Unencodable,
+                "SharedArray": SharedArray,
+            },
         )
 
     def whole(self) -> str:
@@ -178,15 +201,34 @@ class _Encoder(Source):
             self.line(f"if {length} > 0: write(pack(f'>{{{length}}}{FIXED[one.type]}', *{items}))")
         else:
             self.indent(f"if {length} > 0:")
-            item = self.variable("item")
-            self.indent(f"for {item} in {items}:")
-            if one.fields:
-                self.struct(item, one.fields)
+            if one.fields and one.name in SHARED_ARRAYS:
+                self.shared_elements(one, items)
             else:
-                self.variable_width(Field(one.name, one.type), item)
-            self.flush()
+                self.elements(one, items)
             self.dedent()
-            self.dedent()
+
+    def elements(self, one: Field, items: str) -> None:
+        """Structs, strings, bytes: one after the other."""
+        item = self.variable("item")
+        self.indent(f"for {item} in {items}:")
+        if one.fields:
+            self.struct(item, one.fields)
+        else:
+            self.variable_width(Field(one.name, one.type), item)
+        self.flush()
+        self.dedent()
+
+    def shared_elements(self, one: Field, items: str) -> None:
+        """The same; those of a SharedArray are written once, and their bytes kept for wherever it stands again."""
+        known, written, outside = self.variable("known"), self.variable("written"), self.variable("outside")
+        self.line(f"{known} = {items}.encoded if type({items}) is SharedArray else None")
+        self.line(f"{written} = None if {known} is None else {known}.get(encode)")
+        self.indent(f"if {written} is None:")
+        self.line(f"if {known} is not None: {outside} = write; {written} = []; write = {written}.append")
+        self.elements(one, items)
+        self.line(f"if {known} is not None: write = {outside}; {written} = {known}[encode] = b''.join({written})")
+        self.dedent()
+        self.line(f"if {known} is not None: write({written})")
 
     def nested(self, one: Field, value: str) -> None:
         """A struct within a struct; a nullable one has a byte in front, 1 where it is there."""

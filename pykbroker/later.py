@@ -4,8 +4,11 @@ A `Later` carries a value or the exception that took its place. What was hung on
 thread that owns the broker. Handlers are written for values and Laters alike with `when` and `when_all`.
 """
 
-from collections.abc import Callable, Iterable
-from typing import Generic, TypeVar, cast
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Generic, TypeVar, cast
+
+if TYPE_CHECKING:
+    from pykbroker.clock import Clock
 
 T = TypeVar("T")
 U = TypeVar("U")
@@ -115,3 +118,25 @@ def when_all(values: "Iterable[T | Later[T]]", then: "Callable[[list[T]], U | La
     for item in missing:
         item.then(one_came, everything.fail)
     return when(everything, then)
+
+
+def in_slices(clock: "Clock", items: Sequence[T], work: Callable[[T], U], size: int) -> list[U] | Later[list[U]]:
+    """[work(item), …]: at once where there are no more than `size`, else so many in a row, then others have their turn (law 5)."""
+    done = [work(item) for item in items[:size]]
+    if len(items) <= size:
+        return done
+    result: Later[list[U]] = Later()
+
+    def go_on() -> None:
+        try:
+            done.extend([work(item) for item in items[len(done) : len(done) + size]])
+        except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to who waits for the result
+            result.fail(error)
+            return
+        if len(done) < len(items):
+            clock.call_later(0, go_on)
+        else:
+            result.settle(done)
+
+    clock.call_later(0, go_on)
+    return result

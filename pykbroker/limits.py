@@ -10,6 +10,9 @@ An array itself, a partition's records and a tag count as one element each, sinc
 MAX_AUTO_CREATED_TOPICS_PER_REQUEST = 1000
 """Of the topics that one Metadata request makes on its way only so many: a list of names must not hold the broker, nor fill it in one go."""
 
+MAX_DESCRIBED_BYTES = 100 * 1024 * 1024
+"""What one DescribeConfigs answer may hold; more is refused: naming one broker ten thousand times costs the client nothing."""
+
 MAX_PIPELINED_BYTES_PER_CONNECTION = 8 * 1024 * 1024
 """Frames read ahead while an answer is pending; beyond it the socket is not read until the answer is out."""
 

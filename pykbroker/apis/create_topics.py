@@ -18,6 +18,7 @@ from pykbroker.config_description import DYNAMIC_TOPIC_CONFIG, described_resourc
 from pykbroker.context import Context
 from pykbroker.controller import CreatedTopic, NewTopic
 from pykbroker.later import Later, when
+from pykbroker.protocol.encoder import SharedArray
 from pykbroker.protocol.errors import ErrorCode, KafkaError
 from pykbroker.protocol.messages import CreateTopicsRequest, CreateTopicsResponse
 from pykbroker.topic_names import CLUSTER_METADATA
@@ -94,7 +95,7 @@ class _Descriptions:
     def __init__(self, context: Context) -> None:
         self._config = context.cluster.config
         self._wanted = context.api_version >= _FIRST_WITH_CONFIGS
-        self._known: dict[frozenset[tuple[str, str]], list[_Config]] = {}
+        self._known: dict[frozenset[tuple[str, str]], SharedArray[_Config]] = {}
 
     def of(self, own: Mapping[str, str]) -> list[_Config]:
         """Every config of a topic that has these of its own."""
@@ -102,7 +103,7 @@ class _Descriptions:
             return []
         key = frozenset(own.items())
         if key not in self._known:
-            self._known[key] = _described(self._config, own)
+            self._known[key] = SharedArray(_described(self._config, own))
         return self._known[key]
 
 

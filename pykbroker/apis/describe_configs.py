@@ -2,7 +2,7 @@
 
 Versions    1-4. v0 left Kafka with 4.0.
 Authorizes  DescribeConfigs on the topic, on the group, or on the cluster for everything else.
-Waits       never.
+Waits       only to give others their turn, where very many resources are asked for.
 Notes       v1 synonyms, where asked for.  v3 the type, and documentation where asked for (in our own words).
             Names asked for are a filter: unknown ones are left out, the order is Kafka's; null and the empty list mean all (K-02).
             A group or subscription need not exist: it has its defaults (K-03).
@@ -10,7 +10,7 @@ Not done    -
 Semantics   K-01 … K-04, K-10, K-13.  Sources: KIP-133, KIP-226, KIP-412, KIP-569, KIP-714, KIP-1043.
 """
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 
 from pykbroker.broker_loggers import logger_levels
 from pykbroker.config_changes import shortened
@@ -24,11 +24,18 @@ from pykbroker.config_description import (
 )
 from pykbroker.config_start import definition_of
 from pykbroker.context import Context
+from pykbroker.later import Later, in_slices, when
+from pykbroker.limits import MAX_DESCRIBED_BYTES
+from pykbroker.protocol.codec import encode
+from pykbroker.protocol.encoder import SharedArray
 from pykbroker.protocol.errors import ErrorCode, KafkaError
 from pykbroker.protocol.messages import DescribeConfigsRequest, DescribeConfigsResponse
 from pykbroker.topic_names import why_invalid
 
 VERSIONS = range(1, 5)
+
+RESOURCES_PER_SLICE = 200
+"""So many are described in a row, before others have their turn; each may take 0.2 ms, a broker more."""
 
 _Resource = DescribeConfigsRequest.DescribeConfigsResource
 _Result = DescribeConfigsResponse.DescribeConfigsResult
@@ -36,9 +43,11 @@ _Config = DescribeConfigsResponse.DescribeConfigsResourceResult
 _Synonym = DescribeConfigsResponse.DescribeConfigsSynonym
 
 
-def handle(context: Context, request: DescribeConfigsRequest) -> DescribeConfigsResponse:
+def handle(context: Context, request: DescribeConfigsRequest) -> DescribeConfigsResponse | Later[DescribeConfigsResponse]:
     """Each resource by itself, also one that is named twice (K-02)."""
-    return DescribeConfigsResponse(results=[_answered(context, request, resource) for resource in request.resources])
+    answer = _Answer(context, request)
+    results = in_slices(context.cluster.waits, request.resources, answer.result, RESOURCES_PER_SLICE)
+    return when(results, lambda results: DescribeConfigsResponse(results=results))
 
 
 def failed(request: DescribeConfigsRequest, error: ErrorCode) -> DescribeConfigsResponse:
@@ -51,23 +60,62 @@ def failed(request: DescribeConfigsRequest, error: ErrorCode) -> DescribeConfigs
     )
 
 
-def _answered(context: Context, request: DescribeConfigsRequest, resource: _Resource) -> _Result:
-    result = _Result(resource_type=resource.resource_type, resource_name=resource.resource_name, error_message="")
-    try:
-        described = _described(context, resource)
-    except KafkaError as error:
-        result.error_code = error.error_code
-        result.error_message = "" if error.error_code == ErrorCode.UNKNOWN_TOPIC_OR_PARTITION else shortened(error.message)
+class _Answer:
+    """The results of one answer. Resources that are configured alike share their list, which is made and encoded once."""
+
+    def __init__(self, context: Context, request: DescribeConfigsRequest) -> None:
+        self._context = context
+        self._request = request
+        self._is_long = len(request.resources) > RESOURCES_PER_SLICE
+        self._size = 0
+        self._known: dict[Hashable, SharedArray[_Config]] = {}
+
+    def result(self, resource: _Resource) -> _Result:
+        """One resource. Raises KafkaError where the whole answer grows too large."""
+        result = _Result(resource_type=resource.resource_type, resource_name=resource.resource_name, error_message="")
+        try:
+            _check_exists(self._context, resource)
+            result.configs = self._configs(resource)
+        except KafkaError as error:
+            result.error_code = error.error_code
+            result.error_message = "" if error.error_code == ErrorCode.UNKNOWN_TOPIC_OR_PARTITION else shortened(error.message)
+            return result
+        if self._is_long:
+            self._size += len(encode(DescribeConfigsResponse(results=[result]), self._context.api_version))
+            if self._size > MAX_DESCRIBED_BYTES:
+                raise KafkaError(ErrorCode.POLICY_VIOLATION, f"The answer would have more than {MAX_DESCRIBED_BYTES} bytes.")
         return result
-    wanted = set(resource.configuration_keys or ())
-    sentences = _documentation(ResourceType(resource.resource_type)) if request.include_documentation else None
-    result.configs = [
-        _told(each, sentences, with_synonyms=request.include_synonyms) for each in described if not wanted or each.name in wanted
-    ]
-    if resource.resource_type == ResourceType.BROKER_LOGGER:
-        for config in result.configs:
-            config.documentation = ""  # as Kafka does: it has none to give, asked or not
-    return result
+
+    def _configs(self, resource: _Resource) -> SharedArray[_Config]:
+        wanted = tuple(resource.configuration_keys or ())
+        own: Hashable = resource.resource_name
+        if resource.resource_type == ResourceType.TOPIC:
+            own = frozenset(self._context.cluster.config.overrides(ResourceType.TOPIC, resource.resource_name).items())
+        key = (resource.resource_type, own, wanted)
+        known = self._known.get(key)
+        if known is None:
+            known = self._known[key] = SharedArray(self._told(resource, set(wanted)))
+        return known
+
+    def _told(self, resource: _Resource, wanted: set[str]) -> list[_Config]:
+        described = _described(self._context, resource)
+        sentences = _documentation(ResourceType(resource.resource_type)) if self._request.include_documentation else None
+        with_synonyms = self._request.include_synonyms
+        configs = [_told(each, sentences, with_synonyms=with_synonyms) for each in described if not wanted or each.name in wanted]
+        if resource.resource_type == ResourceType.BROKER_LOGGER:
+            for config in configs:
+                config.documentation = ""  # as Kafka does: it has none to give, asked or not
+        return configs
+
+
+def _check_exists(context: Context, resource: _Resource) -> None:
+    """A topic must be there. Raises KafkaError."""
+    if resource.resource_type == ResourceType.TOPIC:
+        why = why_invalid(resource.resource_name)
+        if why is not None:
+            raise KafkaError(ErrorCode.INVALID_TOPIC_EXCEPTION, why)
+        if context.cluster.metadata.topic(resource.resource_name) is None:
+            raise KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
 
 
 def _described(context: Context, resource: _Resource) -> list[DescribedConfig]:
@@ -75,11 +123,6 @@ def _described(context: Context, resource: _Resource) -> list[DescribedConfig]:
     config, name = context.cluster.config, resource.resource_name
     match resource.resource_type:
         case ResourceType.TOPIC:
-            why = why_invalid(name)
-            if why is not None:
-                raise KafkaError(ErrorCode.INVALID_TOPIC_EXCEPTION, why)
-            if context.cluster.metadata.topic(name) is None:
-                raise KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
             return config.described_topic(name)
         case ResourceType.BROKER:
             if not name:
