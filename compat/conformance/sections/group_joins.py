@@ -21,6 +21,7 @@ from pykbroker.compat.participants import (
     ready_group,
     stable,
     wait_for_members,
+    wait_for_state,
 )
 from pykbroker.compat.target import Target
 from pykbroker.protocol.errors import ErrorCode
@@ -51,7 +52,8 @@ def a_dynamic_member_is_given_its_id_first(target: Target, version: int) -> None
     answer = newcomer.try_to_join(version)
 
     expect_refused(answer, version, ErrorCode.MEMBER_ID_REQUIRED, an_id("conformance"))
-    expect(described(target, newcomer.group_id), group_state="Empty", protocol_type="", members=[])
+    wait_for_state(target, newcomer.group_id, "Empty")
+    expect(described(target, newcomer.group_id), protocol_type="", members=[])
 
 
 @check("G-01b", api="JoinGroup", versions="4-9")
