@@ -20,6 +20,7 @@ from pykbroker.protocol.messages import (
     FetchRequest,
     FetchResponse,
     FindCoordinatorRequest,
+    IncrementalAlterConfigsRequest,
     JoinGroupRequest,
     ListOffsetsRequest,
     ListOffsetsResponse,
@@ -42,6 +43,7 @@ EARLIEST, LATEST, MAX_TIMESTAMP = -2, -1, -3
 ALL_REPLICAS = -1
 PATIENCE_S = 20.0
 _KEPT_EXCHANGES = 6
+_DELETE = 1
 
 
 class Topic(NamedTuple):
@@ -74,6 +76,7 @@ class Target:
         self._shared: Connection | None = None
         self._topics: list[str] = []
         self._groups: list[str] = []
+        self._configs: list[tuple[int, str, str]] = []
         self._numbers = itertools.count(1)
         self._prefix = f"c{uuid.uuid4().hex[:8]}"
 
@@ -128,14 +131,18 @@ class Target:
         answer = self.ask(CreateTopicsRequest(topics=[topic], timeout_ms=10_000), 7)
         expect(answer.topics[0], error_code=ErrorCode.NONE)
         self._topics.append(topic.name)
-        self._wait_for_leaders(topic.name, partitions)
+        self.wait_for_leaders(topic.name, partitions)
         return Topic(topic.name, answer.topics[0].topic_id, partitions)
 
     def forget_after(self, topic_name: str) -> None:
         """Delete that topic after the check."""
         self._topics.append(topic_name)
 
-    def _wait_for_leaders(self, name: str, partitions: int) -> None:
+    def unset_after(self, resource_type: int, resource_name: str, *names: str) -> None:
+        """Take these configs from that broker, group, … after the check; a topic's go with the topic."""
+        self._configs += [(resource_type, resource_name, name) for name in names]
+
+    def wait_for_leaders(self, name: str, partitions: int) -> None:
         """A new topic is produced to and asked for its offsets only when its leaders have taken office (W-27)."""
         deadline = time.monotonic() + PATIENCE_S
         wanted = [ListOffsetsRequest.ListOffsetsPartition(partition_index=index, timestamp=EARLIEST) for index in range(partitions)]
@@ -272,11 +279,18 @@ class Target:
         self._connections.clear()
         topics, self._topics = self._topics, []
         groups, self._groups = self._groups, []
+        configs, self._configs = self._configs, []
         try:
             if topics:
                 self.ask(DeleteTopicsRequest(topic_names=topics, timeout_ms=10_000), 5)
             if groups:
                 self.ask(DeleteGroupsRequest(groups_names=groups), 2)
+            for resource_type, resource_name, name in configs:
+                change = IncrementalAlterConfigsRequest.AlterableConfig(name=name, config_operation=_DELETE)
+                one = IncrementalAlterConfigsRequest.AlterConfigsResource(
+                    resource_type=resource_type, resource_name=resource_name, configs=[change]
+                )
+                self.ask(IncrementalAlterConfigsRequest(resources=[one]), 1)
         except (Unexpected, OSError):
             self._shared = None
 
