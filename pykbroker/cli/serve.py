@@ -26,11 +26,14 @@ if TYPE_CHECKING:
 DEFAULT_LISTENERS = "PLAINTEXT://localhost:9092"
 """Kafka's own default is every address of the machine; without passwords, a broker is first of all for this machine."""
 
+_WANTED_OPEN_FILES = 65_536
+
 
 def run(words: Sequence[str]) -> int:
     """Serve until a signal comes; the exit code."""
     options = _parser().parse_args(words)
     logging.basicConfig(stream=sys.stderr, level=options.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s")
+    _may_open_many_files()
     try:
         settings, configuration, files = _prepare(options)
         for warning in settings.warnings:
@@ -55,6 +58,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--log-level", default="warning", choices=["debug", "info", "warning", "error"], help="what to log (warning)")
     return parser
+
+
+def _may_open_many_files() -> None:
+    """A socket for each client and a file for each busy log: what the system lets a process open is raised as far as it allows, within reason."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _WANTED_OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _WANTED_OPEN_FILES)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _prepare(options: argparse.Namespace) -> "tuple[Settings, Configuration, Files]":
