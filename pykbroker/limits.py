@@ -31,6 +31,9 @@ LARGEST_EXPECTED_FRAME = 2 * 1024 * 1024
 KEPT_RECEIVE_BYTES = 32 * 1024 * 1024
 """Receive buffers kept to be lent again, over all connections."""
 
+KEPT_READ_BYTES = 32 * 1024 * 1024
+"""Buffers kept for large reads from files; what is beyond it is made anew for each read."""
+
 MAX_RECEIVE_BYTES = 256 * 1024 * 1024
 """Receive buffers lent at one time, over all connections; beyond it a connection whose frame needs more room is not read for a while."""
 

@@ -15,6 +15,8 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from pykbroker.protocol.wire import Buffer
+from pykbroker.storage.read_buffers import SMALLEST as LARGE_READ
+from pykbroker.storage.read_buffers import ReadBuffers
 
 try:
     import fcntl
@@ -27,6 +29,9 @@ except ImportError:  # nor limits
     resource = None  # type: ignore[assignment]
 
 _O_FLAGS = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+
+_preadv = getattr(os, "preadv", None)
+"""Not on every system."""
 
 _MOST_PIECES = 512
 """writev takes no more than IOV_MAX (1024 everywhere that we know of)."""
@@ -92,6 +97,7 @@ class OsFiles:
         self.root = root
         os.makedirs(root, mode=0o700, exist_ok=True)
         self._open: OrderedDict[str, int] = OrderedDict()
+        self._read_buffers = ReadBuffers()
         self._most_open = most_open or _default_most_open()
         self._lock = self._take_lock()
 
@@ -117,7 +123,11 @@ class OsFiles:
 
     def read(self, name: str, position: int, size: int) -> Buffer:
         """One pread; more only if the system gives fewer bytes than are there."""
-        return os.pread(self._descriptor(name, create=False), size, position)
+        descriptor = self._descriptor(name, create=False)
+        if size < LARGE_READ or _preadv is None:
+            return os.pread(descriptor, size, position)
+        view = memoryview(self._read_buffers.take(size))[:size]
+        return view[: _preadv(descriptor, [view], position)].toreadonly()
 
     def read_whole(self, name: str) -> bytes:
         """Its handle is not kept: whoever reads a checkpoint does not come back for it."""

@@ -24,6 +24,7 @@ from pykbroker.limits import (
 )
 from pykbroker.server.buffers import ReceiveBuffers, nobody_looks_at
 from pykbroker.server.listening import ListenError, Server, bound_sockets
+from pykbroker.storage.read_buffers import ReadBuffers
 
 LOOPS = {"asyncio": asyncio.new_event_loop}
 with contextlib.suppress(ImportError):
@@ -32,6 +33,7 @@ with contextlib.suppress(ImportError):
     LOOPS["uvloop"] = uvloop.new_event_loop
 
 
+LARGE_READ = 300_000
 TOO_LARGE = struct.pack(">i", 200_001)
 
 
@@ -40,13 +42,15 @@ def framed(payload: bytes) -> bytes:
 
 
 class Scripted:
-    """Answers: e echo, l later, o later and overlapping, n nothing, c close, C close after an answer, x a bug, b<size> that many bytes."""
+    """Answers: e echo, l later, o later and overlapping, n nothing, c close, C close after an answer, x a bug, b<size> that many bytes,
+    p<number> a large read, full of that number."""
 
     def __init__(self) -> None:
         self.handled: list[bytes] = []
         self.waiting: dict[bytes, Later] = {}
         self.sessions = []
         self.kept: list[memoryview] = []
+        self.reads = ReadBuffers()
 
     def handle(self, session, frame):
         if session not in self.sessions:
@@ -72,6 +76,10 @@ class Scripted:
                 return Close("told to", after=[framed(b"bye")])
             case b"b":
                 return [struct.pack(">i", int(request[1:])), bytes(int(request[1:]))]
+            case b"p":
+                view = memoryview(self.reads.take(LARGE_READ))[:LARGE_READ]
+                view[:] = request[1:2] * LARGE_READ
+                return [struct.pack(">i", LARGE_READ), view.toreadonly()]
         raise RuntimeError("a bug")
 
     def settle(self, request: bytes, answer: object = ...) -> None:
@@ -348,6 +356,23 @@ def test_a_slow_reader_is_not_served_further_and_costs_nobody_else(run) -> None:
         slow.writer.transport.resume_reading()
         for _ in range(100):
             assert len(await slow.read()) == size
+
+    run(test)
+
+
+def test_canary_a_slow_reader_never_sees_the_bytes_of_a_later_read(run) -> None:
+    async def test(bench: Bench) -> None:
+        bench.listen()
+        slow, others = await bench.connect(), [await bench.connect() for _ in range(3)]
+        slow.writer.transport.pause_reading()
+        slow.send(*[b"p" + bytes([number]) for number in range(100)])
+        await until(lambda: any(one._congested for one in bench.server.connections))
+        for number in range(100, 130):
+            for other in others:
+                assert await other.ask(b"p" + bytes([number])) == bytes([number]) * LARGE_READ
+        slow.writer.transport.resume_reading()
+        for number in range(100):
+            assert await slow.read() == bytes([number]) * LARGE_READ
 
     run(test)
 

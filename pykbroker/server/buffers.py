@@ -7,6 +7,7 @@ records, say) exports its buffer; a bytearray that is exported refuses to be res
 from collections import defaultdict, deque
 
 from pykbroker.limits import KEPT_RECEIVE_BYTES, SMALLEST_RECEIVE_BUFFER
+from pykbroker.storage.read_buffers import nobody_looks_at
 
 _TRIES = 4
 _LARGEST_KEPT = KEPT_RECEIVE_BYTES // 4
@@ -47,16 +48,3 @@ class ReceiveBuffers:
                 return buffer
             shelf.appendleft(buffer)
         return None
-
-
-def nobody_looks_at(buffer: bytearray) -> bool:
-    """Whether no memoryview of it is left. Its last byte is spent on the question; a buffer that is looked at stays as it is.
-
-    (`pop` would ask the same, but moves a byte before it refuses.)
-    """
-    try:
-        del buffer[-1:]
-    except BufferError:
-        return False
-    buffer.append(0)
-    return True

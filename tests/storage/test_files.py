@@ -29,6 +29,30 @@ def test_what_is_appended_is_read(files: Files):
     assert files.size("a/x") == 12
 
 
+def test_a_large_read_stays_as_it_is_while_somebody_holds_it(files: Files):
+    size = 200_000
+    for number in range(20):
+        files.append("x", [bytes([number]) * size])
+    held = [files.read("x", number * size, size) for number in range(20)]
+    parts = [memoryview(view)[7:9] for view in held[::3]]
+    del held[1::2]
+    for number in range(20):
+        assert bytes(files.read("x", number * size, size)) == bytes([number]) * size
+    assert [bytes(view) for view in held] == [bytes([number]) * size for number in range(0, 20, 2)]
+    assert [bytes(part) for part in parts] == [bytes([number]) * 2 for number in range(0, 20, 3)]
+    assert bytes(files.read("x", 19 * size, 2 * size)) == bytes([19]) * size
+
+
+def test_large_reads_use_the_memory_of_those_that_are_done_with(tmp_path):
+    files = OsFiles(str(tmp_path))
+    files.append("x", [bytes(200_000)])
+    first = memoryview(files.read("x", 0, 200_000))
+    assert memoryview(files.read("x", 0, 200_000)).obj is not first.obj
+    buffers = {id(memoryview(files.read("x", 0, 200_000)).obj) for _ in range(10)}
+    assert len(buffers) == 1
+    files.close()
+
+
 def test_a_cut_file_goes_on_where_it_was_cut(files: Files):
     files.append("x", [b"123456"])
     files.truncate("x", 2)
