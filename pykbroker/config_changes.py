@@ -13,7 +13,8 @@ from pykbroker.config_broker_rules import check_broker, check_min_insync_replica
 from pykbroker.config_definitions import ConfigType, ResourceType, definitions, text_of
 from pykbroker.config_rules import check_client_metrics, check_group, check_topic
 from pykbroker.config_start import definition_of
-from pykbroker.later import Later, when
+from pykbroker.later import Later, in_slices, when, when_all
+from pykbroker.limits import ITEMS_PER_SLICE
 from pykbroker.protocol.errors import ErrorCode, KafkaError
 from pykbroker.protocol.messages import ConfigRecord
 from pykbroker.topic_names import why_invalid
@@ -70,8 +71,21 @@ A = TypeVar("A", bound=Asked)
 def alter_all(
     cluster: "Cluster", asked: Sequence[A], records_of: Callable[[A], list[ConfigRecord]], *, validate_only: bool
 ) -> list[Altered] | Later[list[Altered]]:
-    """Decide every resource by itself with `records_of`, then write down what all of them come to, in one batch."""
+    """Decide every resource by itself with `records_of`, then write down what all of them come to, in one batch; very many in several."""
     times = Counter((each.resource_type, each.resource_name) for each in asked)
+    parts = [asked[at : at + ITEMS_PER_SLICE] for at in range(0, len(asked), ITEMS_PER_SLICE)]
+    altered = in_slices(cluster.waits, parts, lambda part: _alter(cluster, part, times, records_of, validate_only=validate_only), 1)
+    return when(altered, lambda parts: when_all(parts, lambda parts: [one for part in parts for one in part]))
+
+
+def _alter(
+    cluster: "Cluster",
+    asked: Sequence[A],
+    times: Mapping[tuple[int, str], int],
+    records_of: Callable[[A], list[ConfigRecord]],
+    *,
+    validate_only: bool,
+) -> list[Altered] | Later[list[Altered]]:
     altered: list[Altered] = []
     records: list[ConfigRecord] = []
     for each in asked:

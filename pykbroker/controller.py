@@ -109,10 +109,11 @@ class Controller:
             else:
                 results.append(created)
                 records += its_records
-        if len(records) > MAX_RECORDS_PER_REQUEST:
-            raise KafkaError(
-                ErrorCode.POLICY_VIOLATION, f"The request needs {len(records)} metadata records, {MAX_RECORDS_PER_REQUEST} are allowed."
-            )
+            if len(records) > MAX_RECORDS_PER_REQUEST:
+                raise KafkaError(
+                    ErrorCode.POLICY_VIOLATION,
+                    f"The request needs more metadata records than the {MAX_RECORDS_PER_REQUEST} that are allowed.",
+                )
         if validate_only or not records:
             return results
         return when(self._write(records), lambda _: results)
@@ -244,6 +245,8 @@ class Controller:
         records: list[Message] = []
         for topic in wanted:
             try:
+                if len(records) >= MAX_RECORDS_PER_REQUEST:
+                    raise KafkaError(ErrorCode.POLICY_VIOLATION, f"One request may add {MAX_RECORDS_PER_REQUEST} partitions, and has.")
                 its_records = self._added_partitions(topic)
                 if len(records) + len(its_records) > MAX_RECORDS_PER_REQUEST:
                     raise KafkaError(

@@ -9,7 +9,8 @@ Semantics   G-29, G-32.
 from typing import TYPE_CHECKING
 
 from pykbroker.coordinator.refusal import or_refusal
-from pykbroker.later import when, when_all
+from pykbroker.later import in_slices, when, when_all
+from pykbroker.limits import ITEMS_PER_SLICE
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import DeleteGroupsRequest, DeleteGroupsResponse
 
@@ -24,8 +25,9 @@ Result = DeleteGroupsResponse.DeletableGroupResult
 
 def handle(context: "Context", request: DeleteGroupsRequest) -> "DeleteGroupsResponse | Later[DeleteGroupsResponse]":
     """Every group by itself; one named twice is answered once."""
-    results = [_deleted(context, group_id) for group_id in dict.fromkeys(request.groups_names)]
-    return when_all(results, lambda settled: DeleteGroupsResponse(results=settled))
+    names = list(dict.fromkeys(request.groups_names))
+    results = in_slices(context.cluster.waits, names, lambda group_id: _deleted(context, group_id), ITEMS_PER_SLICE)
+    return when(results, lambda results: when_all(results, lambda settled: DeleteGroupsResponse(results=settled)))
 
 
 def failed(request: DeleteGroupsRequest, error: ErrorCode) -> DeleteGroupsResponse:

@@ -2,18 +2,21 @@
 
 Versions    0-6.
 Authorizes  Describe on each group.
-Waits       never.
+Waits       only to give others their turn, where very many are asked for.
 Notes       v3 authorized operations (KIP-430)  v4 static members  v6 GROUP_ID_NOT_FOUND (KIP-1043); before, a missing group is Dead.
 Semantics   G-26, G-27, G-32.
 """
 
 from typing import TYPE_CHECKING
 
+from pykbroker.later import in_slices, when
+from pykbroker.limits import ITEMS_PER_SLICE
 from pykbroker.protocol.errors import ErrorCode, KafkaError
 from pykbroker.protocol.messages import DescribeGroupsRequest, DescribeGroupsResponse
 
 if TYPE_CHECKING:
     from pykbroker.context import Context
+    from pykbroker.later import Later
 
 VERSIONS = range(7)
 
@@ -25,11 +28,15 @@ OPERATIONS_ON_A_GROUP = 1 << 3 | 1 << 6 | 1 << 8 | 1 << 10 | 1 << 11
 Described = DescribeGroupsResponse.DescribedGroup
 
 
-def handle(context: "Context", request: DescribeGroupsRequest) -> DescribeGroupsResponse:
+def handle(context: "Context", request: DescribeGroupsRequest) -> "DescribeGroupsResponse | Later[DescribeGroupsResponse]":
     """Every group by itself; one named twice is answered twice."""
-    return DescribeGroupsResponse(
-        groups=[_described(context, group_id, with_operations=request.include_authorized_operations) for group_id in request.groups]
+    described = in_slices(
+        context.cluster.waits,
+        request.groups,
+        lambda group_id: _described(context, group_id, with_operations=request.include_authorized_operations),
+        ITEMS_PER_SLICE,
     )
+    return when(described, lambda groups: DescribeGroupsResponse(groups=groups))
 
 
 def failed(request: DescribeGroupsRequest, error: ErrorCode) -> DescribeGroupsResponse:

@@ -14,7 +14,8 @@ from base64 import urlsafe_b64decode
 from typing import TYPE_CHECKING
 
 from pykbroker.coordinator.refusal import or_refusal
-from pykbroker.later import when
+from pykbroker.later import in_slices, when
+from pykbroker.limits import ITEMS_PER_SLICE
 from pykbroker.protocol.errors import ErrorCode, KafkaError
 from pykbroker.protocol.messages import FindCoordinatorRequest, FindCoordinatorResponse
 from pykbroker.topic_names import CONSUMER_OFFSETS
@@ -45,9 +46,9 @@ def handle(context: "Context", request: FindCoordinatorRequest) -> "FindCoordina
     one_key = context.api_version < FIRST_VERSION_WITH_KEYS
     keys = [request.key] if one_key else request.coordinator_keys
 
-    def answered(_made: None) -> FindCoordinatorResponse:
-        found = [_find(context, request.key_type, key) for key in keys]
-        return _for_one_key(found[0]) if one_key else FindCoordinatorResponse(coordinators=found)
+    def answered(_made: None) -> "FindCoordinatorResponse | Later[FindCoordinatorResponse]":
+        found = in_slices(context.cluster.waits, keys, lambda key: _find(context, request.key_type, key), ITEMS_PER_SLICE)
+        return when(found, lambda found: _for_one_key(found[0]) if one_key else FindCoordinatorResponse(coordinators=found))
 
     def refused(error: KafkaError) -> FindCoordinatorResponse:
         found = [_none(key, ErrorCode.COORDINATOR_NOT_AVAILABLE) for key in keys]
