@@ -139,9 +139,11 @@ class Cluster:
 
     def _config_changed(self, resource_type: ResourceType, name: str) -> None:
         if resource_type == ResourceType.TOPIC:
-            self.logs.reconfigure([name])
+            topic = self.metadata.topics.get(name)
+            if topic is not None:
+                self.logs.reconfigure((name, partition.index) for partition in topic.partitions)
         elif resource_type == ResourceType.BROKER:
-            self.logs.reconfigure(self.metadata.topics)
+            self.logs.reconfigure(list(self.logs.logs))
 
     # -- a request -----------------------------------------------------------------------------------------------
 

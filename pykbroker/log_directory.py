@@ -162,12 +162,12 @@ class LogDirectory:
             return
         self.clock.call_later(delay_ms, lambda: self._delete(doomed))
 
-    def reconfigure(self, topics: Iterable[str]) -> None:
-        """The configuration of these topics, or of the broker, has changed."""
-        wanted = set(topics)
-        for (topic, _), one in self.logs.items():
-            if topic in wanted:
-                one.config = self.log_config(topic)
+    def reconfigure(self, partitions: Iterable[checkpoints.TopicPartition]) -> None:
+        """The configuration of these partitions has changed; those without a log will see it when theirs is opened."""
+        for key in partitions:
+            one = self.logs.get(key)
+            if one is not None:
+                one.config = self.log_config(key[0])
 
     def log_config(self, topic: str) -> LogConfig:
         """What a topic's configuration asks of its logs; one object for all logs of a topic."""

@@ -43,17 +43,23 @@ class Offsets:
     def __init__(self, cluster: "Cluster") -> None:
         self._cluster = cluster
         self.by_group: dict[str, CommittedByTopic] = {}
+        self._groups_of_topic: dict[str, dict[str, None]] = {}
 
     def replay(self, key: OffsetCommitKey, value: OffsetCommitValue | None) -> None:
         """Keep an offset, or forget it."""
         if value is not None:
             self.by_group.setdefault(key.group, {}).setdefault(key.topic, {})[key.partition] = value
+            self._groups_of_topic.setdefault(key.topic, {})[key.group] = None
             return
         topics = self.by_group.get(key.group, {})
         partitions = topics.get(key.topic, {})
         partitions.pop(key.partition, None)
         if not partitions:
             topics.pop(key.topic, None)
+            groups = self._groups_of_topic.get(key.topic, {})
+            groups.pop(key.group, None)
+            if not groups:
+                self._groups_of_topic.pop(key.topic, None)
         if not topics:
             self.by_group.pop(key.group, None)
 
@@ -123,7 +129,8 @@ class Offsets:
 
     def tombstones_of_topic(self, topic: str) -> "list[CoordinatorRecord]":
         """The records that make the offsets of a deleted topic go with it (O-12)."""
-        return [offset_tombstone(group_id, topic, index) for group_id, topics in self.by_group.items() for index in topics.get(topic, ())]
+        groups = self._groups_of_topic.get(topic, ())
+        return [offset_tombstone(group_id, topic, index) for group_id in groups for index in self.by_group[group_id][topic]]
 
     def tombstones_of_lost_topics(self) -> "list[CoordinatorRecord]":
         """Likewise, for topics that were deleted, and perhaps made anew, while nobody coordinated these groups."""
