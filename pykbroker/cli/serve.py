@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pykbroker.apis import served, served_names
 from pykbroker.config import ConfigError, Configuration
 from pykbroker.properties import Settings, merged_settings
 from pykbroker.server.listening import ListenError
@@ -144,10 +145,21 @@ async def _serve(configuration: Configuration, files: "Files", data_directory: s
         files.close()
         raise
     _announce(configuration, broker.bootstrap, data_directory)
+    await _load_the_rest()
     gc.collect()
     gc.freeze()  # What is here now stays; the collector need not walk it again and again.
     await stop.wait()
     await broker.stop()
+
+
+async def _load_the_rest() -> None:
+    """The APIs that nobody has asked for yet: requests come first, but not much later nobody has to wait for a file to be read and compiled.
+
+    From then on it does not matter what happens to the files: a broker that is upgraded under way goes on as it began.
+    """
+    for api_key in served_names():
+        served(api_key)
+        await asyncio.sleep(0)
 
 
 def _call_on_signal(stop: Callable[[], None]) -> None:
