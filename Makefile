@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: run test check format stubs schemas docs compat compat-codec compat-clients compat-storage oracle bench bench-startup fuzz torture clean
+.PHONY: run test check format stubs schemas docs compat compat-codec compat-clients compat-storage oracle bench bench-startup bench-decode fuzz torture clean
 
 run: $(VENV)/run.stamp
 	$(BIN)/python -m pykbroker $(ARGS)
@@ -51,6 +51,9 @@ bench: $(VENV)/test.stamp
 
 bench-startup: $(VENV)/test.stamp
 	$(BIN)/python bench/startup.py
+
+bench-decode: $(VENV)/test.stamp
+	$(BIN)/python bench/decode.py
 
 # Trying to break it: seeds are printed.
 fuzz: $(VENV)/test.stamp

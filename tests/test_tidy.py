@@ -74,7 +74,9 @@ def test_the_links_are_links() -> None:
 
 
 def test_the_wheel_holds_the_tree_and_nothing_else(tmp_path: pathlib.Path) -> None:
-    shutil.rmtree(ROOT / "build", ignore_errors=True)  # setuptools would ship what an earlier build left there
+    # from a copy: setuptools would ship what an earlier build left behind, and builds at the same time would be in each other's way
+    tree = tmp_path / "tree"
+    shutil.copytree(ROOT, tree, symlinks=True, ignore=shutil.ignore_patterns(".*", "build", "dist", "*.egg-info", "__pycache__"))
     command = [
         sys.executable,
         "-m",
@@ -85,7 +87,7 @@ def test_the_wheel_holds_the_tree_and_nothing_else(tmp_path: pathlib.Path) -> No
         "--no-build-isolation",
         "--wheel-dir",
         str(tmp_path),
-        str(ROOT),
+        str(tree),
     ]
     subprocess.run(command, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")

@@ -1,6 +1,7 @@
 """A length is a claim: wherever a frame claims more than it holds, it is Malformed and has cost nothing; and no frame that keeps its word costs much.
 
-Two bars: nothing is allocated for bytes that have not come; and whatever 1 MiB holds, it decodes within 100 ms and 64 MiB.
+Two bars: nothing is allocated for bytes that have not come; and whatever 1 MiB holds, it decodes within 64 MiB, and in the time that a few small objects
+take for each element that the budget allows. How many milliseconds that is depends on the machine: `make bench-decode` tells.
 """
 
 import gc
@@ -29,7 +30,8 @@ BOMBS = [
 FILLER = b"\x01" * 20
 BUDGET = MAX_ARRAY_ELEMENTS_PER_REQUEST
 MEBIBYTE = 1 << 20
-MAX_DECODE_SECONDS = 0.1
+MOST_OBJECTS_PER_ELEMENT = 10
+"""How much time an element may take: that of so many small objects made in a loop. The dearest one takes 3 to 4."""
 MAX_DECODE_BYTES = 64 * MEBIBYTE
 
 
@@ -175,20 +177,37 @@ def as_many_as_possible(message, version, path, budget=BUDGET, size=MEBIBYTE):
     return encode(request, version)
 
 
+class SmallObject:
+    """What an element costs at least."""
+
+    __slots__ = ("first", "fourth", "second", "third")
+
+    def __init__(self, first, second, third, fourth):
+        self.first, self.second, self.third, self.fourth = first, second, third, fourth
+
+
+def seconds_for_small_objects():
+    """The processor time of as many of them as a request may have elements."""
+    start = time.thread_time()
+    made = [SmallObject(number, "", None, ()) for number in range(BUDGET)]
+    assert len(made) == BUDGET
+    return time.thread_time() - start
+
+
 def assert_quick(message, version, frame):
-    """Decode it within the bar. The best of a few tries: the machine has other things to do as well."""
+    """Decode it within the bar: processor time, measured beside that of the same loop each time, so that a slow or a busy machine is no failure."""
     assert len(frame) <= MEBIBYTE
     frame = memoryview(frame)
     decode = decoder(message, version)
-    best = 1e9
+    dearness = []
     for _ in range(8):
         start = time.thread_time()
         _, behind = decode(frame, 0, BUDGET)
-        best = min(best, time.thread_time() - start)
+        dearness.append((time.thread_time() - start) / seconds_for_small_objects())
         assert behind == len(frame)
-        if best <= MAX_DECODE_SECONDS:
-            break
-    assert best <= MAX_DECODE_SECONDS
+        if dearness[-1] <= MOST_OBJECTS_PER_ELEMENT:
+            return
+    pytest.fail(f"each element is as dear as {min(dearness):.1f} small objects")
 
 
 def assert_small(message, version, frame, share=1):
