@@ -17,11 +17,13 @@ from pykbroker.protocol.messages import (
     CreateTopicsRequest,
     DeleteGroupsRequest,
     DeleteTopicsRequest,
+    DescribeGroupsRequest,
     FetchRequest,
     FetchResponse,
     FindCoordinatorRequest,
     IncrementalAlterConfigsRequest,
     JoinGroupRequest,
+    LeaveGroupRequest,
     ListOffsetsRequest,
     ListOffsetsResponse,
     Message,
@@ -87,9 +89,12 @@ class Target:
 
     # -- asking --------------------------------------------------------------------------------------------------
 
-    def connect(self) -> Connection:
-        """A connection of the check's own."""
-        made = Connection(self.host, self.port, self._keep)
+    def connect(self, broker_id: int | None = None) -> Connection:
+        """A connection of the check's own, to that broker of the cluster, or to the one under test."""
+        host, port = self.host, self.port
+        if broker_id is not None:
+            host, port = next((broker.host, broker.port) for broker in self.metadata().brokers if broker.node_id == broker_id)
+        made = Connection(host, port, self._keep)
         self._connections.append(made)
         return made
 
@@ -119,6 +124,10 @@ class Target:
         name = self.new_name("group")
         self._groups.append(name)
         return name
+
+    def forget_group_after(self, group_id: str) -> None:
+        """Delete that group after the check."""
+        self._groups.append(group_id)
 
     def new_topic(self, partitions: int = 1, **configs: str) -> Topic:
         """A topic with leaders; configs with `_` for `.`: `new_topic(cleanup_policy="compact")`."""
@@ -284,7 +293,7 @@ class Target:
             if topics:
                 self.ask(DeleteTopicsRequest(topic_names=topics, timeout_ms=10_000), 5)
             if groups:
-                self.ask(DeleteGroupsRequest(groups_names=groups), 2)
+                self._delete_groups(groups)
             for resource_type, resource_name, name in configs:
                 change = IncrementalAlterConfigsRequest.AlterableConfig(name=name, config_operation=_DELETE)
                 one = IncrementalAlterConfigsRequest.AlterConfigsResource(
@@ -293,6 +302,14 @@ class Target:
                 self.ask(IncrementalAlterConfigsRequest(resources=[one]), 1)
         except (Unexpected, OSError):
             self._shared = None
+
+    def _delete_groups(self, groups: list[str]) -> None:
+        """Whoever is a member leaves first, so that no session of a check is waited for."""
+        for found in self.ask(DescribeGroupsRequest(groups=groups), 5).groups:
+            members = [LeaveGroupRequest.MemberIdentity(member_id=one.member_id) for one in found.members]
+            if members:
+                self.ask(LeaveGroupRequest(group_id=found.group_id, members=members), 3)
+        self.ask(DeleteGroupsRequest(groups_names=groups), 2)
 
     def close(self) -> None:
         """Let go of the broker."""
