@@ -59,6 +59,17 @@ def java() -> list[str]:
     return [sys.executable]
 
 
+def go(folder: str) -> list[str]:
+    """The client's program, built from its pinned modules."""
+    if shutil.which("go") is None:
+        raise Missing("Go is not installed (https://go.dev/dl, 1.26 or newer)")
+    program = CACHE / "go" / folder
+    build = ["go", "build", "-C", HERE / folder, "-mod=readonly", "-o", program, "."]
+    if subprocess.run(build, check=False, env=os.environ | {"GOTOOLCHAIN": "local", "GOFLAGS": "-buildvcs=false"}).returncode:
+        raise Missing(f"{folder} cannot be built: is its Go older than go.mod wants, or the module proxy out of reach?")
+    return [str(program)]
+
+
 CLIENTS = {
     "confluent-kafka 2.16.1": ("confluent_kafka", lambda: in_venv("confluent", "confluent-kafka==2.16.1")),
     "kafka-python 3.0.12": ("kafka_python", lambda: in_venv("kafka-python-3", "kafka-python==3.0.12", *CODECS)),
@@ -67,6 +78,7 @@ CLIENTS = {
     "kcat (Debian)": ("kcat", kcat),
     "Java clients 4.3.0": ("java_client", java),
     "Java tools 4.3.0": ("java_tools", java),
+    "franz-go 1.22.3": (None, lambda: go("franz_go")),
 }
 
 
@@ -114,9 +126,10 @@ class OurBroker:
             raise SystemExit(f"pykbroker ended with {code} and said:\n{text[-3000:]}")
 
 
-def run_client(folder: str, command: list[str], bootstrap: str) -> list[dict]:
-    script = HERE / folder / "scenarios.py"
-    done = subprocess.run([*command, str(script), "--bootstrap", bootstrap], capture_output=True, text=True, check=False)
+def run_client(folder: str | None, command: list[str], bootstrap: str) -> list[dict]:
+    """Its rows; `folder` is that of its Python script, None where the command is all that is needed."""
+    script = [str(HERE / folder / "scenarios.py")] if folder else []
+    done = subprocess.run([*command, *script, "--bootstrap", bootstrap], capture_output=True, text=True, check=False)
     rows = [json.loads(line) for line in done.stdout.splitlines() if line.startswith('{"scenario"')]
     if not rows:
         rows = [{"scenario": "start", "status": "failed", "seconds": 0, "detail": done.stderr[-1500:]}]

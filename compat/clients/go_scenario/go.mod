@@ -1,0 +1,3 @@
+module pykbroker/scenario
+
+go 1.24
