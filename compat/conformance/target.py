@@ -4,6 +4,7 @@ The shorthands (`new_topic`, `produce`, `fetch`, …) insist on success; a check
 """
 
 import itertools
+import math
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -74,6 +75,8 @@ class Target:
         self.port = port
         self.exchanges: list[Exchange] = []
         self.served: dict[int, range] = {}
+        self.time_is_over_at = math.inf
+        """By time.monotonic(): from then on nothing is asked any more, so that no broker can hang who puts it to the checks."""
         self._connections: list[Connection] = []
         self._shared: Connection | None = None
         self._topics: list[str] = []
@@ -94,20 +97,23 @@ class Target:
         host, port = self.host, self.port
         if broker_id is not None:
             host, port = next((broker.host, broker.port) for broker in self.metadata().brokers if broker.node_id == broker_id)
-        made = Connection(host, port, self._keep)
+        made = Connection(host, port, self._keep, self._deadline)
         self._connections.append(made)
         return made
 
     def ask(self, request: "Request[R]", version: int) -> R:
         """Ask on the shared connection; it is made anew where a check before made the broker close it."""
         if self._shared is None:
-            self._shared = Connection(self.host, self.port, self._keep)
+            self._shared = Connection(self.host, self.port, self._keep, self._deadline)
         try:
             return self._shared.ask(request, version)
         except Unexpected:
             self._shared.close()
             self._shared = None
             raise
+
+    def _deadline(self) -> float:
+        return self.time_is_over_at
 
     def _keep(self, exchange: Exchange) -> None:
         self.exchanges.append(exchange)

@@ -1,0 +1,291 @@
+"""A, M, W: who leads, who follows, who has nothing to do with a partition, and how leaders and replicas move. Three brokers are needed."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from pykbroker.compat.check import check
+from pykbroker.compat.connection import Connection
+from pykbroker.compat.expectations import NOT_EMPTY, expect, expect_equal, expect_that
+from pykbroker.compat.target import Target, Topic, eventually, produce_request
+from pykbroker.protocol.errors import ErrorCode
+from pykbroker.protocol.messages import (
+    AlterPartitionReassignmentsRequest,
+    CreateTopicsRequest,
+    DeleteRecordsRequest,
+    DescribeTopicPartitionsRequest,
+    ElectLeadersRequest,
+    ElectLeadersResponse,
+    FetchRequest,
+    FetchResponse,
+    ListOffsetsRequest,
+    MetadataRequest,
+    MetadataResponse,
+    OffsetForLeaderEpochRequest,
+)
+from pykbroker.protocol.records import NewRecord, batches, build_batch
+
+THREE = "three brokers"
+MOVES = ("AlterPartitionReassignments", "ElectLeaders")
+NOBODY = -1
+NO_CHECK = -1
+PREFERRED = 0
+WAIT_FOR_ALL_MS = 10_000
+
+
+class Led(NamedTuple):
+    """A topic of one partition, and the brokers that have it, the leader first, with a connection to each."""
+
+    topic: Topic
+    brokers: list[int]
+    connections: list[Connection]
+
+
+@check("M-15d", api=("Fetch", *MOVES), versions="9-18", needs=THREE)
+def an_older_epoch_is_fenced(target: Target, version: int) -> None:
+    """Given a partition whose leader changed once, its epoch is 1, and a Fetch that says 0 is FENCED_LEADER_EPOCH; from v16 on the answer names
+    the leader and where it is. KIP-320, KIP-951.
+    """
+    led = _led(target, replicas=3)
+    leader = _move_leader(target, led)
+
+    answer = led.connections[1].ask(_fetch(led.topic, epoch=0), version)
+    present = led.connections[1].ask(_fetch(led.topic, epoch=1), version)
+
+    expect(leader, leader_id=led.brokers[1], leader_epoch=1)
+    partition = answer.responses[0].partitions[0]
+    expect(partition, error_code=ErrorCode.FENCED_LEADER_EPOCH)
+    expect(present.responses[0].partitions[0], error_code=ErrorCode.NONE)
+    if version >= 16:
+        expect(partition.current_leader, leader_id=led.brokers[1], leader_epoch=1)
+        expect_equal("the node endpoints", [one.node_id for one in answer.node_endpoints], [led.brokers[1]])
+    elif version >= 12:
+        expect(partition.current_leader, leader_id=NOBODY, leader_epoch=NOBODY)
+
+
+@check("M-15e", api=("ListOffsets", "OffsetForLeaderEpoch", *MOVES), needs=THREE)
+def an_older_epoch_is_fenced_wherever_it_is_told(target: Target) -> None:
+    """Given a partition whose leader changed once, ListOffsets and OffsetForLeaderEpoch that say 0 are FENCED_LEADER_EPOCH. KIP-320."""
+    led = _led(target, replicas=3)
+    _move_leader(target, led)
+
+    offsets = led.connections[1].ask(_list_offsets(led.topic, epoch=0), 7)
+    epochs = led.connections[1].ask(_epoch_end(led.topic, epoch=0), 4)
+
+    expect(offsets.topics[0].partitions[0], error_code=ErrorCode.FENCED_LEADER_EPOCH)
+    expect(epochs.topics[0].partitions[0], error_code=ErrorCode.FENCED_LEADER_EPOCH)
+
+
+@check("M-16a", api=("Fetch", "Produce"), versions="4-18", needs=THREE)
+def a_follower_answers_newer_fetches(target: Target, version: int) -> None:
+    """Given a record that all replicas have, a follower asked by Fetch v11 answers it, before v11 NOT_LEADER_OR_FOLLOWER; a broker without a
+    replica always that. KIP-392.
+    """
+    led = _led(target, replicas=2)
+    _append(led)
+    follower, stranger = led.connections[1:]
+
+    def fetched() -> FetchResponse.PartitionData:
+        return follower.ask(_fetch(led.topic), version).responses[0].partitions[0]
+
+    if version >= 11:
+        found = eventually(fetched, lambda one: one.error_code == 0 and bool(one.records), "the follower has the record")
+        expect_equal(
+            "the values", [bytes(record.value or b"") for batch in batches(found.records or b"") for record in batch.records()], [b"v"]
+        )
+    else:
+        expect(fetched(), error_code=ErrorCode.NOT_LEADER_OR_FOLLOWER)
+    nothing = stranger.ask(_fetch(led.topic), version).responses[0].partitions[0]
+    expect(nothing, error_code=ErrorCode.NOT_LEADER_OR_FOLLOWER)
+
+
+@check("M-16b", api=("ListOffsets", "OffsetForLeaderEpoch", "DeleteRecords"), needs=THREE)
+def only_the_leader_knows_offsets(target: Target) -> None:
+    """Given a follower, or a broker without a replica, ListOffsets, OffsetForLeaderEpoch and DeleteRecords are NOT_LEADER_OR_FOLLOWER; a follower
+    looks at the epoch first, and answers UNKNOWN_LEADER_EPOCH to one of the future.
+    """
+    led = _led(target, replicas=2)
+    astray = ErrorCode.NOT_LEADER_OR_FOLLOWER
+    for other, of_the_future in zip(led.connections[1:], (ErrorCode.UNKNOWN_LEADER_EPOCH, astray), strict=True):
+        for epoch, error in ((NO_CHECK, astray), (1000, of_the_future)):
+            expect(other.ask(_list_offsets(led.topic, epoch), 7).topics[0].partitions[0], error_code=error)
+            expect(other.ask(_epoch_end(led.topic, epoch), 4).topics[0].partitions[0], error_code=error)
+        part = DeleteRecordsRequest.DeleteRecordsPartition(partition_index=0, offset=-1)
+        topics = [DeleteRecordsRequest.DeleteRecordsTopic(name=led.topic.name, partitions=[part])]
+
+        deleted = other.ask(DeleteRecordsRequest(topics=topics, timeout_ms=10_000), 2)
+
+        expect(deleted.topics[0].partitions[0], error_code=ErrorCode.NOT_LEADER_OR_FOLLOWER, low_watermark=-1)
+
+
+@check("M-16c", api="Produce", versions="3-13", needs=THREE)
+def nobody_but_the_leader_appends(target: Target, version: int) -> None:
+    """Given a follower, or a broker without a replica, Produce is NOT_LEADER_OR_FOLLOWER, from v10 on with the leader and where it is, and with
+    acks=0 the connection is closed. KIP-951.
+    """
+    led = _led(target, replicas=2)
+    batch = build_batch([NewRecord(b"lost")])
+    for other in led.connections[1:]:
+        answer = other.ask(produce_request(led.topic, batch), version)
+
+        partition = answer.responses[0].partition_responses[0]
+        expect(partition, error_code=ErrorCode.NOT_LEADER_OR_FOLLOWER, base_offset=-1)
+        if version >= 10:
+            expect(partition.current_leader, leader_id=led.brokers[0], leader_epoch=0)
+            expect_equal("the node endpoints", [one.node_id for one in answer.node_endpoints], [led.brokers[0]])
+            expect_that(all(one.port > 0 and one.host for one in answer.node_endpoints), "they have addresses")
+        else:
+            expect(answer, node_endpoints=[])
+        other.send(produce_request(led.topic, batch, acks=0), version)
+        expect_that(other.is_closed(), "the connection is closed")
+
+
+@check("W-21b", api="Fetch", versions="12-18", needs=THREE)
+def a_fetch_astray_is_told_the_leader(target: Target, version: int) -> None:
+    """Given a Fetch to a broker without a replica, NOT_LEADER_OR_FOLLOWER comes from v16 on with the leader and where it is, before that without,
+    although v12 has a field for it. KIP-951.
+    """
+    led = _led(target, replicas=2)
+
+    answer = led.connections[2].ask(_fetch(led.topic), version)
+
+    partition = answer.responses[0].partitions[0]
+    expect(partition, error_code=ErrorCode.NOT_LEADER_OR_FOLLOWER)
+    leader = (led.brokers[0], 0) if version >= 16 else (NOBODY, NOBODY)
+    expect(partition.current_leader, leader_id=leader[0], leader_epoch=leader[1])
+    expect_equal("the node endpoints", [one.node_id for one in answer.node_endpoints], [led.brokers[0]] if version >= 16 else [])
+
+
+@check("A-11b", api=(*reversed(MOVES), "DescribeTopicPartitions"), versions="0-2", needs=THREE)
+def a_leader_is_elected_where_another_is_preferred(target: Target, version: int) -> None:
+    """Given replicas put in another order, the leader and its epoch stay, until an election makes the first of them leader, without a message and
+    with an epoch one larger. KIP-183, KIP-455.
+    """
+    led = _led(target, replicas=3)
+    order = [led.brokers[1], led.brokers[0], led.brokers[2]]
+
+    _reassign(target, led.topic, order)
+    before = eventually(lambda: _partition(target, led), lambda one: one.replica_nodes == order, "the replicas have the new order")
+    elected = _elect(target, led.topic, version)
+    after = eventually(lambda: _partition(target, led), lambda one: one.leader_id == order[0], "the preferred replica leads")
+
+    expect(before, leader_id=led.brokers[0], leader_epoch=0)
+    expect(elected, error_code=ErrorCode.NONE)
+    expect(elected.replica_election_results[0].partition_result[0], error_code=ErrorCode.NONE, error_message=None)
+    expect(after, leader_epoch=1)
+    request = DescribeTopicPartitionsRequest(topics=[DescribeTopicPartitionsRequest.TopicRequest(name=led.topic.name)])
+    expect(target.ask(request, 0).topics[0].partitions[0], leader_id=order[0], leader_epoch=1, eligible_leader_replicas=[])
+
+
+@check("A-12c", api="AlterPartitionReassignments", versions="0-1", needs=THREE)
+def a_partition_moves_with_its_records(target: Target, version: int) -> None:
+    """Given a partition with a record and another broker for its only replica, that broker comes to lead it, and has the record. KIP-455."""
+    led = _led(target, replicas=1)
+    _append(led)
+    new_home = led.brokers[2]
+
+    _reassign(target, led.topic, [new_home], version)
+
+    moved = eventually(lambda: _partition(target, led), lambda one: one.replica_nodes == [new_home], "the replica has moved")
+    expect(moved, leader_id=new_home, isr_nodes=[new_home])
+    found = eventually(
+        lambda: led.connections[2].ask(_fetch(led.topic), 12).responses[0].partitions[0], lambda one: one.error_code == 0, "it is there"
+    )
+    expect_equal(
+        "the values", [bytes(record.value or b"") for batch in batches(found.records or b"") for record in batch.records()], [b"v"]
+    )
+
+
+@check("A-12d", api="AlterPartitionReassignments", versions="0-1", needs=THREE)
+def the_number_of_replicas_may_be_held(target: Target, version: int) -> None:
+    """Given v1 with allow_replication_factor_change=false, two replicas instead of one are INVALID_REPLICATION_FACTOR; v0 has no such word, and
+    they are made. KIP-860.
+    """
+    led = _led(target, replicas=1)
+    wanted = AlterPartitionReassignmentsRequest.ReassignablePartition(partition_index=0, replicas=led.brokers[:2])
+    topics = [AlterPartitionReassignmentsRequest.ReassignableTopic(name=led.topic.name, partitions=[wanted])]
+    request = AlterPartitionReassignmentsRequest(topics=topics, timeout_ms=10_000)
+    if version >= 1:
+        request.allow_replication_factor_change = False
+
+    answer = target.ask(request, version).responses[0].partitions[0]
+
+    if version >= 1:
+        expect(answer, error_code=ErrorCode.INVALID_REPLICATION_FACTOR, error_message=NOT_EMPTY)
+    else:
+        expect(answer, error_code=ErrorCode.NONE)
+        eventually(
+            lambda: sorted(_partition(target, led).isr_nodes), lambda found: found == sorted(led.brokers[:2]), "there are two replicas"
+        )
+
+
+def _led(target: Target, *, replicas: int) -> Led:
+    """A topic on so many brokers, led by another than the one under test, and given time to let its leader take office."""
+    brokers = [broker.node_id for broker in sorted(target.metadata().brokers, key=lambda one: (one.port == target.port, one.node_id))]
+    name = target.new_name("topic")
+    assignment = CreateTopicsRequest.CreatableReplicaAssignment(partition_index=0, broker_ids=brokers[:replicas])
+    creation = CreateTopicsRequest.CreatableTopic(name=name, num_partitions=-1, replication_factor=-1, assignments=[assignment])
+    made = target.ask(CreateTopicsRequest(topics=[creation], timeout_ms=10_000), 7).topics[0]
+    expect(made, error_code=ErrorCode.NONE)
+    target.forget_after(name)
+    led = Led(Topic(name, made.topic_id, 1), brokers, [target.connect(broker) for broker in brokers])
+    for index, connection in enumerate(led.connections):
+        _wait_until_known(led, connection, ErrorCode.NONE if index == 0 else ErrorCode.NOT_LEADER_OR_FOLLOWER)
+    return led
+
+
+def _wait_until_known(led: Led, connection: Connection, error: ErrorCode) -> None:
+    def found() -> int:
+        return connection.ask(_list_offsets(led.topic, NO_CHECK), 7).topics[0].partitions[0].error_code
+
+    eventually(found, lambda one: one == error, "every broker knows the topic, and its leader is in office")
+    wanted = MetadataRequest(topics=[MetadataRequest.MetadataRequestTopic(name=led.topic.name)], allow_auto_topic_creation=False)
+    eventually(lambda: connection.ask(wanted, 12), lambda one: one.topics[0].error_code == 0, "every broker tells of the topic")
+
+
+def _move_leader(target: Target, led: Led) -> MetadataResponse.MetadataResponsePartition:
+    """Make the second replica the leader."""
+    order = [led.brokers[1], led.brokers[0], *led.brokers[2:]]
+    _reassign(target, led.topic, order)
+    eventually(lambda: _partition(target, led), lambda one: one.replica_nodes == order, "the replicas have the new order")
+    expect(_elect(target, led.topic, 2), error_code=ErrorCode.NONE)
+    _wait_until_known(led, led.connections[1], ErrorCode.NONE)
+    return eventually(lambda: _partition(target, led), lambda one: one.leader_id == order[0], "the second replica leads")
+
+
+def _partition(target: Target, led: Led) -> MetadataResponse.MetadataResponsePartition:
+    return target.metadata(led.topic.name).topics[0].partitions[0]
+
+
+def _reassign(target: Target, topic: Topic, replicas: Sequence[int], version: int = 1) -> None:
+    wanted = AlterPartitionReassignmentsRequest.ReassignablePartition(partition_index=0, replicas=list(replicas))
+    topics = [AlterPartitionReassignmentsRequest.ReassignableTopic(name=topic.name, partitions=[wanted])]
+    answer = target.ask(AlterPartitionReassignmentsRequest(topics=topics, timeout_ms=WAIT_FOR_ALL_MS), version)
+    expect(answer, error_code=ErrorCode.NONE)
+    expect(answer.responses[0].partitions[0], error_code=ErrorCode.NONE)
+
+
+def _elect(target: Target, topic: Topic, version: int) -> ElectLeadersResponse:
+    wanted = ElectLeadersRequest.TopicPartitions(topic=topic.name, partitions=[0])
+    return target.ask(ElectLeadersRequest(topic_partitions=[wanted], timeout_ms=WAIT_FOR_ALL_MS), version)
+
+
+def _append(led: Led) -> None:
+    answer = led.connections[0].ask(produce_request(led.topic, build_batch([NewRecord(b"v", timestamp=1)])), 12)
+    expect(answer.responses[0].partition_responses[0], error_code=ErrorCode.NONE, base_offset=0)
+
+
+def _fetch(topic: Topic, epoch: int = NO_CHECK) -> FetchRequest:
+    part = FetchRequest.FetchPartition(partition=0, fetch_offset=0, partition_max_bytes=10_000, current_leader_epoch=epoch)
+    topics = [FetchRequest.FetchTopic(topic=topic.name, topic_id=topic.topic_id, partitions=[part])]
+    return FetchRequest(max_wait_ms=0, min_bytes=0, max_bytes=10_000, topics=topics)
+
+
+def _list_offsets(topic: Topic, epoch: int) -> ListOffsetsRequest:
+    part = ListOffsetsRequest.ListOffsetsPartition(partition_index=0, timestamp=-1, current_leader_epoch=epoch)
+    return ListOffsetsRequest(topics=[ListOffsetsRequest.ListOffsetsTopic(name=topic.name, partitions=[part])])
+
+
+def _epoch_end(topic: Topic, epoch: int) -> OffsetForLeaderEpochRequest:
+    part = OffsetForLeaderEpochRequest.OffsetForLeaderPartition(partition=0, current_leader_epoch=epoch, leader_epoch=0)
+    topics = [OffsetForLeaderEpochRequest.OffsetForLeaderTopic(topic=topic.name, partitions=[part])]
+    return OffsetForLeaderEpochRequest(replica_id=-1, topics=topics)
