@@ -93,7 +93,7 @@ def measure(running, arguments):
                 for system in turned:
                     topics[system] = topic = f"bulk-{partitions}-{size}-{round_number + 1}"
                     if system.knows_topics:
-                        load.create_topic(system.port, topic, partitions)
+                        attempt(load.create_topic, system.port, topic, partitions)
                 for verb, work in (("produce", load.produce_bulk), ("consume", load.consume_bulk)):
                     name = f"{verb} {label}, {partitions} partition{'s' * (partitions > 1)}, MB/s"
                     for system in turned:
@@ -103,7 +103,7 @@ def measure(running, arguments):
             for system in turned:
                 topic = f"small-{round_number + 1}-{work.__name__.replace('_', '-')}"
                 if system.knows_topics:
-                    load.create_topic(system.port, topic, 1)
+                    attempt(load.create_topic, system.port, topic, 1)
                 note(results, name, system, attempt(work, system.port, topic, arguments.seconds * scale), round_number)
         if not arguments.no_end_to_end and 0 <= round_number < END_TO_END_ROUNDS:
             from end_to_end import latencies
@@ -111,7 +111,7 @@ def measure(running, arguments):
             for system in turned:
                 if system.knows_topics:
                     topic = f"latency-{round_number + 1}"
-                    load.create_topic(system.port, topic, 1)
+                    attempt(load.create_topic, system.port, topic, 1)
                     found = attempt(latencies, system.port, topic)
                     note(results, "end to end at 1,000/s, p50 ms", system, found and found[0], round_number)
                     note(results, "end to end at 1,000/s, p99 ms", system, found and found[1], round_number)
