@@ -57,7 +57,7 @@ bench-decode: $(VENV)/test.stamp
 
 # Trying to break it: seeds are printed.
 fuzz: $(VENV)/test.stamp
-	$(BIN)/python tests/torture/fuzz.py $(ARGS)
+	$(BIN)/python -m tests.torture.fuzz $(ARGS)
 
 torture: $(VENV)/test.stamp
 	$(BIN)/python tests/torture/kill_cycles.py --cycles 100 $(ARGS)

@@ -8,6 +8,7 @@ import asyncio
 import os
 import struct
 import tempfile
+from typing import ClassVar
 
 from crc32c import crc32c
 
@@ -31,7 +32,7 @@ class Partition:
 
 
 class Bare(asyncio.BufferedProtocol):
-    partitions = {}
+    partitions: ClassVar[dict] = {}
     folder = ""
     walks = False
 
@@ -59,7 +60,7 @@ class Bare(asyncio.BufferedProtocol):
             self.end = rest
 
     def handle(self, frame):
-        key, version, correlation, length = struct.unpack_from(">hhih", frame)
+        key, _version, correlation, length = struct.unpack_from(">hhih", frame)
         at = 10 + length + 1
         if key == 0:
             self.produce(frame, at, correlation)

@@ -12,7 +12,9 @@ def latencies(port, topic):
     from confluent_kafka import Consumer, Producer
 
     address = f"127.0.0.1:{port}"
-    consumer = Consumer({"bootstrap.servers": address, "group.id": f"{topic}-group", "auto.offset.reset": "latest", "fetch.wait.max.ms": 100})
+    consumer = Consumer(
+        {"bootstrap.servers": address, "group.id": f"{topic}-group", "auto.offset.reset": "latest", "fetch.wait.max.ms": 100}
+    )
     assigned = threading.Event()
     consumer.subscribe([topic], on_assign=lambda *_: assigned.set())
     deadline = time.monotonic() + 30

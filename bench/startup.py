@@ -24,7 +24,11 @@ def main():
     use_bytecode_caches()
     pairs = [(timed([sys.executable, "-c", "import asyncio"]), start_and_stop()) for _ in range(RUNS)]
     interpreter, started = (statistics.median(column) for column in zip(*pairs, strict=True))
-    line("start to serving", 1000 * started, f"100 ms + 2 x {1000 * interpreter:.0f} ms for 'import asyncio' = {100 + 2000 * interpreter:.0f} ms")
+    line(
+        "start to serving",
+        1000 * started,
+        f"100 ms + 2 x {1000 * interpreter:.0f} ms for 'import asyncio' = {100 + 2000 * interpreter:.0f} ms",
+    )
     line("in process, start", statistics.median(in_process() for _ in range(RUNS)), "20 ms")
     folder = tempfile.mkdtemp(prefix="startup-")
     process = serve(folder)

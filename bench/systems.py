@@ -95,7 +95,17 @@ class Tansu(System):
 
     def command(self):
         address = f"tcp://127.0.0.1:{self.port}"
-        return [str(tansu()), "broker", "--listener-url", address, "--advertised-listener-url", address, "--storage-engine", "memory://tansu/", "--silent"]
+        return [
+            str(tansu()),
+            "broker",
+            "--listener-url",
+            address,
+            "--advertised-listener-url",
+            address,
+            "--storage-engine",
+            "memory://tansu/",
+            "--silent",
+        ]
 
 
 class Kfake(System):

@@ -1,11 +1,12 @@
 """The fixture `kafka_broker`: a broker in memory, each test its own. Costs nothing where it is not used: all else is imported on first use."""
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pykbroker.testing import KafkaBroker
 
 

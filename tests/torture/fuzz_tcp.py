@@ -76,17 +76,30 @@ def _one_connection(chance: random.Random, address: tuple[str, int], payloads: l
                 return 0, False
             if chance.random() < 0.3:
                 peer.shutdown(socket.SHUT_WR)
-            return _read_answers(peer, payloads)
+            return _read_answers(peer, _framed(stream))
         except OSError:
             return 0, True
 
 
-def _read_answers(peer: socket.socket, payloads: list[bytes]) -> tuple[int, bool]:
+def _framed(stream: bytes) -> list[bytes]:
+    """The frames as the broker must see them: where a size lied, the next frame begins somewhere else than it was meant to."""
+    frames = []
+    at = 0
+    while at + 4 <= len(stream):
+        size = int.from_bytes(stream[at : at + 4], signed=True)
+        if size <= 0 or at + 4 + size > len(stream):
+            break
+        frames.append(stream[at + 4 : at + 4 + size])
+        at += 4 + size
+    return frames
+
+
+def _read_answers(peer: socket.socket, frames: list[bytes]) -> tuple[int, bool]:
     """Whole answers, whose correlation ids come in the order of the requests."""
-    expected = iter([_correlation_id(payload) for payload in payloads])
+    expected = iter([_correlation_id(frame) for frame in frames])
     count = 0
     peer.settimeout(PATIENCE_S)
-    while count < len(payloads):
+    while count < len(frames):
         try:
             head = _exactly(peer, 4)
             if head is None:
@@ -103,9 +116,9 @@ def _read_answers(peer: socket.socket, payloads: list[bytes]) -> tuple[int, bool
     return count, False
 
 
-def _correlation_id(payload: bytes) -> int | None:
+def _correlation_id(frame: bytes) -> int | None:
     try:
-        return read_request_header(payload[4:])[0].correlation_id
+        return read_request_header(frame)[0].correlation_id
     except Malformed:
         return None
 
