@@ -1,5 +1,6 @@
 """One connection, raw: frames and bytes as a check wants them, and every exchange kept for the report."""
 
+import math
 import socket
 import struct
 import time
@@ -29,8 +30,9 @@ class Exchange(NamedTuple):
 class Connection:
     """A TCP connection that believes nothing."""
 
-    def __init__(self, host: str, port: int, keep: Callable[[Exchange], None]) -> None:
-        self._socket = socket.create_connection((host, port), TIMEOUT_S)
+    def __init__(self, host: str, port: int, keep: Callable[[Exchange], None], deadline: Callable[[], float] = lambda: math.inf) -> None:
+        self._deadline = deadline
+        self._socket = socket.create_connection((host, port), self._seconds_left(TIMEOUT_S))
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._keep = keep
         self._correlation_id = 0
@@ -48,6 +50,7 @@ class Connection:
 
     def send_bytes(self, data: bytes) -> None:
         """Send anything."""
+        self._socket.settimeout(self._seconds_left(TIMEOUT_S))
         try:
             self._socket.sendall(data)
         except OSError:
@@ -105,9 +108,10 @@ class Connection:
         self._socket.close()
 
     def _read(self, size: int, timeout_s: float) -> bytes | None:
-        self._socket.settimeout(timeout_s)
+        ends = time.monotonic() + timeout_s
         pieces = []
         while size:
+            self._socket.settimeout(self._seconds_left(max(0.001, ends - time.monotonic())))
             try:
                 piece = self._socket.recv(min(size, 1 << 20))
             except TimeoutError:
@@ -119,6 +123,13 @@ class Connection:
             pieces.append(piece)
             size -= len(piece)
         return b"".join(pieces)
+
+    def _seconds_left(self, wanted_s: float) -> float:
+        """How long may be waited. Raises Unexpected where the check's own time is over, whatever it goes on asking."""
+        left_s = self._deadline() - time.monotonic()
+        if left_s <= 0:
+            raise Unexpected("the check", "done in its time", "still asking")
+        return min(wanted_s, left_s)
 
 
 def raw_request(

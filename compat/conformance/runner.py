@@ -32,20 +32,34 @@ class Result:
     exchanges: list[Exchange] = field(default_factory=list)
 
 
+CHECK_TIMEOUT_S = 90.0
+"""A check takes a second or two; one that goes round all versions of an API, and waits in each, longer."""
+CLEAN_UP_TIMEOUT_S = 20.0
+
+
 def run(
-    checks: Iterable[Check], target: Target, *, offered: frozenset[str] = frozenset(), seen: Callable[[Result], None] = lambda _: None
+    checks: Iterable[Check],
+    target: Target,
+    *,
+    offered: frozenset[str] = frozenset(),
+    seen: Callable[[Result], None] = lambda _: None,
+    check_timeout_s: float = CHECK_TIMEOUT_S,
 ) -> list[Result]:
-    """Every check, in the order given; `offered` is what the broker has of what checks may need. `seen` is told of each result."""
+    """Every check, in the order given; `offered` is what the broker has of what checks may need. `seen` is told of each result.
+
+    A check that takes longer than `check_timeout_s` has failed: no broker hangs the run.
+    """
+    target.time_is_over_at = time.monotonic() + check_timeout_s
     target.look()
     results = []
     for one in checks:
-        result = _run_one(one, target, offered)
+        result = _run_one(one, target, offered, check_timeout_s)
         results.append(result)
         seen(result)
     return results
 
 
-def _run_one(check: Check, target: Target, offered: frozenset[str]) -> Result:
+def _run_one(check: Check, target: Target, offered: frozenset[str], timeout_s: float) -> Result:
     keys = api_keys()
     unserved = [name for name in check.apis if keys[name] not in target.served]
     if unserved:
@@ -61,6 +75,7 @@ def _run_one(check: Check, target: Target, offered: frozenset[str]) -> Result:
     started = time.monotonic()
     for version in versions:
         target.exchanges.clear()
+        target.time_is_over_at = started + timeout_s
         try:
             check.run(target, version)
         except Unexpected as unexpected:
@@ -69,6 +84,7 @@ def _run_one(check: Check, target: Target, offered: frozenset[str]) -> Result:
             detail = f"{type(error).__name__}: {error}"
             return Result(check, Status.FAILED, time.monotonic() - started, detail, version, list(target.exchanges))
         finally:
+            target.time_is_over_at = time.monotonic() + CLEAN_UP_TIMEOUT_S
             target.clean_up()
     return Result(check, Status.PASSED, time.monotonic() - started)
 
