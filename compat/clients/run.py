@@ -70,6 +70,28 @@ def go(folder: str) -> list[str]:
     return [str(program)]
 
 
+def npm(folder: str) -> list[str]:
+    """Node with the client's script, beside just the packages of its lock file."""
+    if shutil.which("node") is None or shutil.which("npm") is None:
+        raise Missing("Node.js and npm are not installed (https://nodejs.org, 20 or newer)")
+    home = CACHE / "node" / folder
+    lock = (HERE / folder / "package-lock.json").read_text()
+    stamp = home / "installed"
+    if not stamp.exists() or stamp.read_text() != lock:
+        shutil.rmtree(home, ignore_errors=True)
+        home.mkdir(parents=True)
+        for name in ("package.json", "package-lock.json"):
+            shutil.copy(HERE / folder / name, home)
+        if subprocess.run(
+            ["npm", "ci", "--no-audit", "--no-fund", "--loglevel=error"], cwd=home, check=False, stdout=sys.stderr
+        ).returncode:
+            raise Missing(f"the packages of {folder} cannot be installed")
+        stamp.write_text(lock)
+    shutil.copy(HERE / "scenario.mjs", home.parent)
+    shutil.copy(HERE / folder / "scenarios.mjs", home)
+    return ["node", str(home / "scenarios.mjs")]
+
+
 CLIENTS = {
     "confluent-kafka 2.16.1": ("confluent_kafka", lambda: in_venv("confluent", "confluent-kafka==2.16.1")),
     "kafka-python 3.0.12": ("kafka_python", lambda: in_venv("kafka-python-3", "kafka-python==3.0.12", *CODECS)),
@@ -79,6 +101,7 @@ CLIENTS = {
     "Java clients 4.3.0": ("java_client", java),
     "Java tools 4.3.0": ("java_tools", java),
     "franz-go 1.22.3": (None, lambda: go("franz_go")),
+    "KafkaJS 2.2.4": (None, lambda: npm("kafkajs")),
 }
 
 
