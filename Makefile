@@ -30,6 +30,7 @@ stubs: $(VENV)/test.stamp
 
 docs: $(VENV)/test.stamp
 	$(BIN)/python -m pykbroker.config_page > docs/CONFIGS.md
+	$(BIN)/python scripts/make_limits_page.py
 
 # Beside Apache Kafka: needs Java and Maven; says so where they are missing.
 oracle: $(VENV)/test.stamp

@@ -40,7 +40,9 @@ def our_defaults(broker_count: int) -> dict[str, OurDefault]:
         "transaction.state.log.num.partitions": partitions,
         "transaction.state.log.replication.factor": replicas,
         "transaction.state.log.min.isr": in_sync,
-        "socket.listen.backlog.size": OurDefault("1024", "a burst of connections that overflows Kafka's 50 waits a second for its next try"),
+        "socket.listen.backlog.size": OurDefault(
+            "1024", "a burst of connections that overflows Kafka's 50 waits a second for its next try"
+        ),
         "share.coordinator.state.topic.num.partitions": partitions,
         "share.coordinator.state.topic.replication.factor": replicas,
         "share.coordinator.state.topic.min.isr": in_sync,

@@ -19,7 +19,7 @@ MAX_DESCRIBED_BYTES = 100 * 1024 * 1024
 MAX_PIPELINED_BYTES_PER_CONNECTION = 8 * 1024 * 1024
 """Frames read ahead while an answer is pending; beyond it the socket is not read until the answer is out."""
 
-MAX_UNSENT_BYTES_PER_CONNECTION = 8 * 1024 * 1024
+MAX_UNSENT_BYTES_PER_CONNECTION = 1024 * 1024
 """Answers the peer has not taken yet; beyond it the connection's next request is not handled (a slow reader costs itself, nobody else)."""
 
 MAX_OVERLAPPING_REQUESTS_PER_CONNECTION = 100

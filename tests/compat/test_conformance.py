@@ -19,8 +19,9 @@ from pykbroker.testing import KafkaBroker
 
 CHECKS = all_checks()
 NEEDING_NOTHING = [check for check in CHECKS if check.needs is None]
-SPOKEN_FOR_REAL = {"W-03b", "W-04", "W-05b", "W-08", "W-15", "W-16b", "W-22a"}
-"""Checks of frames and of ApiVersions, which the agreeable broker has to get right to be asked anything at all."""
+SPOKEN_FOR_REAL = {"W-03b", "W-04", "W-05b", "W-08", "W-15", "W-16b", "W-22a", "A-18b"}
+"""Checks of frames and of ApiVersions, which the agreeable broker has to get right to be asked anything at all; and A-18b, whose right answer is nothing
+but defaults."""
 
 
 @pytest.fixture(scope="module")

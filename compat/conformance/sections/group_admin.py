@@ -92,7 +92,9 @@ def operations_are_told_where_they_are_asked_for(target: Target, version: int) -
     unasked = target.ask(DescribeGroupsRequest(groups=[there]), version)
 
     operations = {one.group_id: one.authorized_operations for one in asked.groups}
-    expect_equal("authorized_operations", operations, {there: ALL_THAT_IS_ALLOWED, unknown: ALL_THAT_IS_ALLOWED if version < 6 else NOT_ASKED})
+    expect_equal(
+        "authorized_operations", operations, {there: ALL_THAT_IS_ALLOWED, unknown: ALL_THAT_IS_ALLOWED if version < 6 else NOT_ASKED}
+    )
     expect(unasked.groups[0], authorized_operations=NOT_ASKED, error_code=ErrorCode.NONE)
 
 
