@@ -27,7 +27,8 @@ def page() -> str:
             name = statement.targets[0].id
             value = eval(compile(ast.Expression(statement.value), "limits.py", "eval"), {})  # noqa: S307 - our own constants
             following = body[number + 1]
-            assert isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant), f"{name} does not say why"
+            assert isinstance(following, ast.Expr), f"{name} does not say why"
+            assert isinstance(following.value, ast.Constant), f"{name} does not say why"
             rows.append(f"| `{name}` | {value:,} | {' '.join(str(following.value.value).split())} |\n")
     return _HEAD + "".join(rows)
 

@@ -43,7 +43,7 @@ class Fault:
         if isinstance(found, property):
             found = found.fget
         if not isinstance(found, FunctionType):
-            raise ValueError(f"{self.name}: {self.module}.{self.function} is no function")
+            raise TypeError(f"{self.name}: {self.module}.{self.function} is no function")
         return found
 
     def _broken(self, module: ModuleType, function: FunctionType) -> CodeType:
@@ -51,14 +51,14 @@ class Fault:
         lines, first = inspect.getsourcelines(function)
         source = "".join(lines)
         if source.count(self.before) != 1:
-            raise ValueError(f"{self.name}: {self.before!r} stands {source.count(self.before)} times in {self.module}.{self.function}")
+            raise TypeError(f"{self.name}: {self.before!r} stands {source.count(self.before)} times in {self.module}.{self.function}")
         path = Path(str(module.__file__))
         everything = path.read_text().splitlines(keepends=True)
         everything[first - 1 : first - 1 + len(lines)] = [source.replace(self.before, self.after)]
         for code in _within(compile("".join(everything), str(path), "exec", dont_inherit=True)):
             if code.co_qualname == self.function:
                 return code
-        raise ValueError(f"{self.name}: {self.function} is not in {path}")
+        raise TypeError(f"{self.name}: {self.function} is not in {path}")
 
 
 def _within(code: CodeType) -> Iterator[CodeType]:

@@ -15,12 +15,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from compat.faults.catalogue import FAULTS  # noqa: E402
-from compat.faults.fault import Fault  # noqa: E402
-from pykbroker.compat.check import Check, all_checks  # noqa: E402
-from pykbroker.compat.runner import Result, Status, run  # noqa: E402
-from pykbroker.compat.target import Target  # noqa: E402
-from pykbroker.testing import KafkaBroker  # noqa: E402
+from compat.faults.catalogue import FAULTS
+from compat.faults.fault import Fault
+from pykbroker.compat.check import Check, all_checks
+from pykbroker.compat.runner import Result, Status, run
+from pykbroker.compat.target import Target
+from pykbroker.testing import KafkaBroker
 
 AT_LEAST = 38
 CHECK_TIMEOUT_S = 30.0
