@@ -23,9 +23,11 @@ def batch_at(sequence: int, *values: bytes, epoch: int = 0, timestamp: int | Non
 @check("I-01", api="InitProducerId", versions="0-5")
 def every_producer_has_an_id_of_its_own(target: Target, version: int) -> None:
     """Given no transactional id, each call answers a fresh producer id with epoch 0, whatever id and timeout come with it."""
-    requests = [InitProducerIdRequest(transaction_timeout_ms=timeout_ms) for timeout_ms in (1000, 0, -1)]
+    requests = [InitProducerIdRequest(transactional_id=None, transaction_timeout_ms=timeout_ms) for timeout_ms in (1000, 0, -1)]
     if version >= 3:
-        requests.append(InitProducerIdRequest(transaction_timeout_ms=1000, producer_id=PRODUCER_ID, producer_epoch=3))
+        requests.append(
+            InitProducerIdRequest(transactional_id=None, transaction_timeout_ms=1000, producer_id=PRODUCER_ID, producer_epoch=3)
+        )
 
     answers = [target.ask(request, version) for request in requests]
 
@@ -47,7 +49,7 @@ def an_empty_transactional_id_is_none(target: Target, version: int) -> None:
 def an_id_and_its_epoch_come_together(target: Target, version: int) -> None:
     """Given a producer id without an epoch, an epoch without an id, or -2 for both, INVALID_REQUEST. KIP-360."""
     for producer_id, epoch in ((PRODUCER_ID, -1), (-1, 0), (-2, -2)):
-        request = InitProducerIdRequest(transaction_timeout_ms=1000, producer_id=producer_id, producer_epoch=epoch)
+        request = InitProducerIdRequest(transactional_id=None, transaction_timeout_ms=1000, producer_id=producer_id, producer_epoch=epoch)
         expect(target.ask(request, version), error_code=ErrorCode.INVALID_REQUEST, producer_id=-1, producer_epoch=-1)
 
 
