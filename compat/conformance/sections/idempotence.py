@@ -47,8 +47,8 @@ def an_empty_transactional_id_is_none(target: Target, version: int) -> None:
 
 @check("I-03", api="InitProducerId", versions="3-5")
 def an_id_and_its_epoch_come_together(target: Target, version: int) -> None:
-    """Given a producer id without an epoch, an epoch without an id, or -2 for both, INVALID_REQUEST. KIP-360."""
-    for producer_id, epoch in ((PRODUCER_ID, -1), (-1, 0), (-2, -2)):
+    """Given a producer id without an epoch, or an epoch without an id, also where it is -2, INVALID_REQUEST. KIP-360."""
+    for producer_id, epoch in ((PRODUCER_ID, -1), (-1, 0), (-2, -1), (-1, -2)):
         request = InitProducerIdRequest(transactional_id=None, transaction_timeout_ms=1000, producer_id=producer_id, producer_epoch=epoch)
         expect(target.ask(request, version), error_code=ErrorCode.INVALID_REQUEST, producer_id=-1, producer_epoch=-1)
 
