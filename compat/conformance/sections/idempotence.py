@@ -1,11 +1,13 @@
 """I: producers with an id: each batch once and in order, whatever is sent again (KIP-98)."""
 
+import time
+
 from pykbroker.compat.check import check
 from pykbroker.compat.expectations import expect, expect_equal, expect_that
 from pykbroker.compat.sections.produce_answers import delete_records_request
 from pykbroker.compat.sections.produce_validation import expect_refused, log_start
 from pykbroker.compat.tampering import batch_of, now_ms
-from pykbroker.compat.target import LATEST, Target
+from pykbroker.compat.target import LATEST, PATIENCE_S, Target
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import InitProducerIdRequest
 
@@ -20,9 +22,21 @@ def batch_at(sequence: int, *values: bytes, epoch: int = 0, timestamp: int | Non
     return batch_of(*contents, timestamps=times, producer_id=PRODUCER_ID, producer_epoch=epoch, base_sequence=sequence)
 
 
+def wait_for_ids(target: Target) -> None:
+    """A broker that just started may not have its first block of ids yet."""
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        answer = target.ask(InitProducerIdRequest(transactional_id=None, transaction_timeout_ms=1000), 4)
+        if answer.error_code != ErrorCode.COORDINATOR_LOAD_IN_PROGRESS:
+            return
+        expect_that(time.monotonic() < deadline, "the broker has ids to give")
+        time.sleep(0.05)
+
+
 @check("I-01", api="InitProducerId", versions="0-5")
 def every_producer_has_an_id_of_its_own(target: Target, version: int) -> None:
     """Given no transactional id, each call answers a fresh producer id with epoch 0, whatever id and timeout come with it."""
+    wait_for_ids(target)
     requests = [InitProducerIdRequest(transactional_id=None, transaction_timeout_ms=timeout_ms) for timeout_ms in (1000, 0, -1)]
     if version >= 3:
         requests.append(
