@@ -87,6 +87,8 @@ def _prepare(options: argparse.Namespace) -> "tuple[Settings, Configuration, Fil
     if options.data_dir is None:
         options.data_dir = _given_log_directory(settings)
     if options.data_dir is not None:
+        if not options.data_dir.strip():
+            raise StartError("--data-dir is empty; write the directory that is to keep the data, or leave it out to keep none.")
         options.data_dir = str(Path(options.data_dir).absolute())
         settings.put("log.dirs", options.data_dir, "--data-dir")
     configuration = Configuration(settings.values, origins=settings.origins)
