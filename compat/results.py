@@ -22,6 +22,7 @@ from pykbroker.compat.expectations import Unexpected  # noqa: E402
 from pykbroker.compat.report import by_section  # noqa: E402
 from pykbroker.compat.runner import Result, Status, run  # noqa: E402
 from pykbroker.compat.target import Target  # noqa: E402
+from pykbroker.protocol.wire import Malformed  # noqa: E402
 
 PORT = 20960
 CHECK_TIMEOUT_S = 20.0
@@ -67,7 +68,7 @@ def tried(system):
                 continue
             try:
                 results += run([check], target, check_timeout_s=CHECK_TIMEOUT_S)
-            except (OSError, Unexpected) as error:
+            except (OSError, Unexpected, Malformed) as error:
                 target.close()
                 target = Target("127.0.0.1", system.port)
                 results.append(Result(check, Status.FAILED, detail=f"it cannot be talked to any more: {error}"))

@@ -35,6 +35,7 @@ from pykbroker.protocol.messages import (
     SyncGroupRequest,
 )
 from pykbroker.protocol.records import DEFAULT_PROPERTIES, BatchProperties, NewRecord, Record, batches, build_batch
+from pykbroker.protocol.wire import Malformed
 
 if TYPE_CHECKING:
     from pykbroker.protocol.messages import Request
@@ -87,7 +88,12 @@ class Target:
 
     def look(self) -> None:
         """Ask what is served."""
-        answer = self.ask(ApiVersionsRequest(client_software_name="conformance", client_software_version="1"), 3)
+        try:
+            answer = self.ask(ApiVersionsRequest(client_software_name="conformance", client_software_version="1"), 3)
+        except (Unexpected, Malformed):  # a broker that knows older versions only answers in version 0, or not at all (KIP-511)
+            self.close()
+            self._shared = None
+            answer = self.ask(ApiVersionsRequest(), 0)
         self.served = {one.api_key: range(one.min_version, one.max_version + 1) for one in answer.api_keys}
 
     # -- asking --------------------------------------------------------------------------------------------------
