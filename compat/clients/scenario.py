@@ -8,6 +8,7 @@ The exit code is 1 if one failed. The same script must pass on Apache Kafka.
 
 import argparse
 import json
+import multiprocessing
 import sys
 import time
 import traceback
@@ -19,6 +20,10 @@ RECORDS = 10_000
 """How many records each compression produces."""
 
 KEYS = 100
+PARTITIONS = 4
+KILLED_AFTER = 3_000
+"""How many records a consumer commits before it is killed."""
+
 COMPRESSIONS = ("none", "gzip", "snappy", "lz4", "zstd")
 DEADLINE_S = 60
 """The longest that a scenario waits for anything."""
@@ -105,6 +110,17 @@ def check_all_there(values: list[bytes], times: int = 1) -> None:
     """Every value of `produce` is there, `times` times."""
     check(len(values) == RECORDS * times, f"{len(values)} records instead of {RECORDS * times}")
     check(sorted(set(values)) == sorted(value(number) for number in range(RECORDS)), "some values are not those that were produced")
+
+
+def kill_when_ready(work: Callable[..., None], *arguments: object) -> None:
+    """Run `work` in a process of its own, with an Event behind its arguments; SIGKILL it once it has set the event."""
+    context = multiprocessing.get_context("spawn")
+    ready = context.Event()
+    victim = context.Process(target=work, args=(*arguments, ready), daemon=True)
+    victim.start()
+    check(ready.wait(DEADLINE_S), "the first consumer did not get that far")
+    victim.kill()
+    victim.join()
 
 
 class Deadline:

@@ -1,10 +1,7 @@
 """aiokafka as a user would use it."""
 
 import asyncio
-import multiprocessing
-import os
 import pathlib
-import signal
 import sys
 import time
 
@@ -13,10 +10,21 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.structs import OffsetAndMetadata
-from scenario import COMPRESSIONS, DEADLINE_S, RECORDS, Deadline, Run, check, check_all_there, key, run, scenario, value
-
-PARTITIONS = 4
-KILLED_AFTER = 3_000
+from scenario import (
+    COMPRESSIONS,
+    KILLED_AFTER,
+    PARTITIONS,
+    RECORDS,
+    Deadline,
+    Run,
+    check,
+    check_all_there,
+    key,
+    kill_when_ready,
+    run,
+    scenario,
+    value,
+)
 
 
 def consumer(bootstrap: str, group: str | None, *topics: str, **settings: object) -> AIOKafkaConsumer:
@@ -155,13 +163,7 @@ def consume_until_killed(bootstrap: str, topic: str, group: str, ready: object) 
 @scenario("commit, be killed, resume")
 def killed(this: Run) -> None:
     topic, group = this.topic("lz4"), this.topic("killed")
-    context = multiprocessing.get_context("spawn")
-    ready = context.Event()
-    victim = context.Process(target=consume_until_killed, args=(this.bootstrap, topic, group, ready), daemon=True)
-    victim.start()
-    check(ready.wait(DEADLINE_S), "the first consumer did not get that far")
-    os.kill(victim.pid, signal.SIGKILL)
-    victim.join()
+    kill_when_ready(consume_until_killed, this.bootstrap, topic, group)
     asyncio.run(_resume(this, topic, group))
 
 

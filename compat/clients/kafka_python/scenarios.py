@@ -1,9 +1,6 @@
 """kafka-python as a user would use it; the same script for 3.x and 2.2.x, whose admin clients differ in names."""
 
-import multiprocessing
-import os
 import pathlib
-import signal
 import sys
 import threading
 import time
@@ -13,10 +10,22 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
 from kafka import ConsumerRebalanceListener, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import KafkaAdminClient, NewTopic
 from kafka.structs import OffsetAndMetadata
-from scenario import COMPRESSIONS, DEADLINE_S, RECORDS, Deadline, Run, check, check_all_there, key, run, scenario, value
-
-PARTITIONS = 4
-KILLED_AFTER = 3_000
+from scenario import (
+    COMPRESSIONS,
+    DEADLINE_S,
+    KILLED_AFTER,
+    PARTITIONS,
+    RECORDS,
+    Deadline,
+    Run,
+    check,
+    check_all_there,
+    key,
+    kill_when_ready,
+    run,
+    scenario,
+    value,
+)
 
 
 def consumer(bootstrap: str, group: str | None, *topics: str, **settings: object) -> KafkaConsumer:
@@ -165,13 +174,7 @@ def consume_until_killed(bootstrap: str, topic: str, group: str, ready: object) 
 @scenario("commit, be killed, resume")
 def killed(this: Run) -> None:
     topic, group = this.topic("lz4"), this.topic("killed")
-    context = multiprocessing.get_context("spawn")
-    ready = context.Event()
-    victim = context.Process(target=consume_until_killed, args=(this.bootstrap, topic, group, ready), daemon=True)
-    victim.start()
-    check(ready.wait(DEADLINE_S), "the first consumer did not get that far")
-    os.kill(victim.pid, signal.SIGKILL)
-    victim.join()
+    kill_when_ready(consume_until_killed, this.bootstrap, topic, group)
     read = consumer(this.bootstrap, group, topic)
     count = 0
     deadline = Deadline("the rest")

@@ -11,9 +11,22 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
 
-from scenario import COMPRESSIONS, DEADLINE_S, RECORDS, Deadline, Run, Skipped, check, check_all_there, key, run, scenario, value
+from scenario import (
+    COMPRESSIONS,
+    DEADLINE_S,
+    KILLED_AFTER,
+    RECORDS,
+    Deadline,
+    Run,
+    Skipped,
+    check,
+    check_all_there,
+    key,
+    run,
+    scenario,
+    value,
+)
 
-KILLED_AFTER = 3_000
 AUTO_COMMIT_INTERVAL_S = 5
 """librdkafka's default; kcat has no way to set it for a group's consumer, nor to say when a commit was made."""
 
