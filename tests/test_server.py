@@ -508,28 +508,27 @@ def test_running_out_of_file_descriptors_pauses_accepting_and_spares_those_who_a
         bench.listen()
         peer = await bench.connect()
         assert await peer.ask(b"e") == b"e"
-        late = socket.socket()
-        late.setblocking(False)
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
-        taken = []
-        try:
-            with contextlib.suppress(OSError):
-                while True:
-                    taken.append(os.dup(0))
-            with contextlib.suppress(BlockingIOError):
-                late.connect(("127.0.0.1", bench.port))
-            await until(lambda: "open files" in caplog.text)
-            assert await peer.ask(b"e") == b"e"
-        finally:
-            for descriptor in taken:
-                os.close(descriptor)
-            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-        late.setblocking(True)
-        late.settimeout(10)
-        await asyncio.to_thread(late.sendall, framed(b"e late"))
-        assert await asyncio.to_thread(late.recv, 100) == framed(b"e late")
-        late.close()
+        with socket.socket() as late:
+            late.setblocking(False)
+            soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
+            taken = []
+            try:
+                with contextlib.suppress(OSError):
+                    while True:
+                        taken.append(os.dup(0))
+                with contextlib.suppress(BlockingIOError):
+                    late.connect(("127.0.0.1", bench.port))
+                await until(lambda: "open files" in caplog.text)
+                assert await peer.ask(b"e") == b"e"
+            finally:
+                for descriptor in taken:
+                    os.close(descriptor)
+                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            late.setblocking(True)
+            late.settimeout(10)
+            await asyncio.to_thread(late.sendall, framed(b"e late"))
+            assert await asyncio.to_thread(late.recv, 100) == framed(b"e late")
 
     run(test)
 

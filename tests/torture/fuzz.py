@@ -206,28 +206,30 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 32))
     arguments = parser.parse_args()
     print(f"seed {arguments.seed}")
-    quiet()
-    wrong = []
     try:
-        attack(min(FRAMES_BETWEEN_RESTARTS, arguments.frames // 10), arguments.seed + 1, Worst(), print)
-        before = resident_bytes()
-        started = time.monotonic()
-        worst = Worst()
-        broker = attack(arguments.frames, arguments.seed, worst, print)
-        growth = resident_bytes() - before
-        print(
-            f"{arguments.frames} frames in {time.monotonic() - started:.0f} s: {broker.answered}; memory grew by {growth / (1 << 20):.1f} MiB"
-        )
-        wrong += report(worst)
-        if growth > LARGEST_GROWTH_BYTES:
-            wrong.append(f"memory grew by {growth >> 20} MiB")
-        wrong += attack_over_tcp(arguments.tcp_frames, arguments.seed, print)
+        with quiet():
+            wrong = attacked(arguments.frames, arguments.tcp_frames, arguments.seed)
     except Broken:
         traceback.print_exc()
         sys.exit(1)
     if wrong:
         sys.exit("\n".join(wrong))
     print("nothing broke")
+
+
+def attacked(frames: int, tcp_frames: int, seed: int) -> list[str]:
+    """What went wrong, a sentence each."""
+    attack(min(FRAMES_BETWEEN_RESTARTS, frames // 10), seed + 1, Worst(), print)
+    before = resident_bytes()
+    started = time.monotonic()
+    worst = Worst()
+    broker = attack(frames, seed, worst, print)
+    growth = resident_bytes() - before
+    print(f"{frames} frames in {time.monotonic() - started:.0f} s: {broker.answered}; memory grew by {growth / (1 << 20):.1f} MiB")
+    wrong = report(worst)
+    if growth > LARGEST_GROWTH_BYTES:
+        wrong.append(f"memory grew by {growth >> 20} MiB")
+    return wrong + attack_over_tcp(tcp_frames, seed, print)
 
 
 if __name__ == "__main__":

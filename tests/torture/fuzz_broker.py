@@ -4,10 +4,11 @@ Its time is virtual, its files are in memory, and what it hands to a thread is d
 processor time of this thread, so that a busy machine makes no failures.
 """
 
+import contextlib
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 from pykbroker.broker import Listener
@@ -256,6 +257,13 @@ def _api_of(frame: bytes) -> str:
     return API_BY_KEY[key].name if len(frame) >= 2 and key in API_BY_KEY else "no API"
 
 
-def quiet() -> None:
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
     """A bug is reported by the attacker; what the broker says of damaged records need not fill the screen."""
-    logging.getLogger("pykbroker").setLevel(logging.CRITICAL)
+    ours = logging.getLogger("pykbroker")
+    before = ours.level
+    ours.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        ours.setLevel(before)
