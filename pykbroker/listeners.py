@@ -24,6 +24,9 @@ class Endpoint(NamedTuple):
     port: int
 
 
+LARGEST_PORT = 65535
+
+
 def listeners_of(configuration: "Configuration") -> list[Listener]:
     """The doors that a configuration asks for, in its order. Raises ConfigError."""
     controllers = {name.upper() for name in cast("list[str]", configuration.broker("controller.listener.names") or [])}
@@ -42,7 +45,7 @@ def endpoints(configuration: "Configuration", setting: str) -> list[Endpoint]:
 def parse_endpoint(text: str, setting: str) -> Endpoint:
     """One NAME://HOST:PORT. Raises ConfigError."""
     match = _ENDPOINT.fullmatch(text.strip())
-    if match is None or int(match["port"]) > _LARGEST_PORT:
+    if match is None or int(match["port"]) > LARGEST_PORT:
         raise ConfigError(f"{setting}={text} is not an address; write NAME://HOST:PORT, for instance PLAINTEXT://127.0.0.1:9092.")
     return Endpoint(match["name"].upper(), match["ipv6"] or match["host"] or "", int(match["port"]))
 
@@ -50,7 +53,6 @@ def parse_endpoint(text: str, setting: str) -> Endpoint:
 _ENDPOINT = re.compile(
     r"(?P<name>[A-Za-z0-9_.-]+)://(?:\[(?P<ipv6>[0-9A-Fa-f:.%a-z]+)\]|(?P<host>[^\[\]:/]*)):(?P<port>[0-9]{1,5})", re.ASCII
 )
-_LARGEST_PORT = 65535
 
 
 def _protocols(configuration: "Configuration") -> dict[str, str]:

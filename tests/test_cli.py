@@ -193,6 +193,8 @@ def test_log_shows_batches_records_and_damage(tmp_path, capsys) -> None:
         (2, 2, 1, False),
         (3, 3, 1, True),
     ]
+    assert commands.run(["log", "--data-dir", str(tmp_path), "--topic", "orders", "--partition", "7"]) == 2
+    assert capsys.readouterr().err == f"pykbroker: {tmp_path} has no log of partition 7 of topic orders.\n"
     assert commands.run(["log", "--files", str(log), "--print-data-log", "-o", "json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert [(row["offset"], row["key"], row["value"], row["headers"]) for row in rows[:3]] == [

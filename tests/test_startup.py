@@ -99,7 +99,7 @@ def test_settings_come_from_file_variables_and_overrides(tmp_path) -> None:
         (["--override", "num.partitions=many"], "num.partitions=many"),
         (["--override", "num.partitions"], "--override KEY=VALUE"),
         (["--listen", "9092"], "write HOST:PORT"),
-        (["--listen", "127.0.0.1:99999"], "99999"),
+        (["--listen", "127.0.0.1:99999"], "--listen 127.0.0.1:99999 is not an address; write HOST:PORT"),
         (["--listen", "203.0.113.7:0"], "no such address"),
         (["--listen", "no-such-host.invalid:0"], "no-such-host.invalid"),
         (["--config", "/no/such/server.properties"], "/no/such/server.properties cannot be read: No such file"),

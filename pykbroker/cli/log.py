@@ -89,9 +89,16 @@ def _paths(options: argparse.Namespace) -> list[Path]:
             topic, _, partition = directory.name.rpartition("-")
             if options.topic in {None, topic} and (options.partition is None or partition == str(options.partition)):
                 given += sorted(directory.glob("*.log"))
+        if not given:
+            raise UsageError(f"{root} has no log of {_wanted(options)}.")
     if not given:
-        raise UsageError("log needs --files FILE,FILE or --data-dir DIR (with a --topic that is in it).")
+        raise UsageError("log needs --files FILE,FILE or --data-dir DIR.")
     return given
+
+
+def _wanted(options: argparse.Namespace) -> str:
+    topic = "any topic" if options.topic is None else f"topic {options.topic}"
+    return topic if options.partition is None else f"partition {options.partition} of {topic}"
 
 
 def _rows(path: Path, options: argparse.Namespace) -> Iterator[Row]:

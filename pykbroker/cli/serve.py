@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from pykbroker.apis import served, served_names
 from pykbroker.config import ConfigError, Configuration
+from pykbroker.listeners import LARGEST_PORT
 from pykbroker.properties import Settings, merged_settings
 from pykbroker.server.listening import ListenError
 from pykbroker.server.running import RunningBroker, StartError, open_data_directory
@@ -104,7 +105,7 @@ def _put_listeners(settings: Settings, addresses: Sequence[str]) -> None:
     names = ["PLAINTEXT" if number == 1 else f"PLAINTEXT{number}" for number in range(1, len(addresses) + 1)]
     for address in addresses:
         host, colon, port = address.rpartition(":")
-        if not colon or not port.isdigit() or (":" in host and not host.startswith("[")):
+        if not colon or not port.isdecimal() or int(port) > LARGEST_PORT or (":" in host and not host.startswith("[")):
             raise ConfigError(f"--listen {address} is not an address; write HOST:PORT, for instance 127.0.0.1:9092 or [::1]:9092.")
     settings.put("listeners", ",".join(f"{name}://{address}" for name, address in zip(names, addresses, strict=True)), "--listen")
     settings.put("listener.security.protocol.map", ",".join(f"{name}:PLAINTEXT" for name in names), "--listen")
