@@ -31,13 +31,12 @@ def logger_levels() -> Mapping[str, str]:
 def check_level(name: str, level: str | None) -> None:
     """Whether a logger exists and may have a level; None: it may lose its own. Raises KafkaError (K-13)."""
     if name not in logger_levels():
-        raise KafkaError(ErrorCode.INVALID_CONFIG, f"Logger {name} does not exist!")
+        raise KafkaError(ErrorCode.INVALID_CONFIG, f"There is no logger {name}.")
     if level is None:
         if name == ROOT:
-            raise KafkaError(ErrorCode.INVALID_REQUEST, "Removing the log level of the root logger is not allowed")
+            raise KafkaError(ErrorCode.INVALID_REQUEST, "The root logger always has a level.")
     elif level not in _LEVELS:
-        sentence = f"Cannot set the log level of {name} to {level} as it is not a supported log level."
-        raise KafkaError(ErrorCode.INVALID_CONFIG, f"{sentence} Valid log levels are {', '.join(sorted(_LEVELS))}")
+        raise KafkaError(ErrorCode.INVALID_CONFIG, f"{level} is no log level for {name}; there are {', '.join(sorted(_LEVELS))}.")
 
 
 def set_level(name: str, level: str | None) -> None:

@@ -1,12 +1,12 @@
 """What may be set on brokers while they run: which configs, on one broker or on all, and with which values (K-05, K-14, K-19).
 
-The sentences are those that clients know from Kafka, its way of wrapping one exception into another included.
+The codes and what is refused are Kafka's; the sentences are our own.
 """
 
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
-from pykbroker.config_definitions import ConfigDefinition, ConfigType, ConfigValueError, Value
+from pykbroker.config_definitions import ConfigDefinition, ConfigType, ConfigValueError, Value, text_of
 from pykbroker.config_start import LISTENER_PREFIX, definition_of
 from pykbroker.protocol.errors import ErrorCode, KafkaError
 
@@ -32,9 +32,9 @@ def check_min_insync_replicas(named: Collection[str], after: Mapping[str, str], 
     if "min.insync.replicas" not in named:
         return
     if not on_all_brokers:
-        raise KafkaError(ErrorCode.INVALID_CONFIG, "Broker-level min.insync.replicas cannot be altered while ELR is enabled.")
+        raise KafkaError(ErrorCode.INVALID_CONFIG, "With eligible leader replicas, no broker has a min.insync.replicas of its own.")
     if "min.insync.replicas" not in after:
-        raise KafkaError(ErrorCode.INVALID_CONFIG, "Cluster-level min.insync.replicas cannot be removed while ELR is enabled.")
+        raise KafkaError(ErrorCode.INVALID_CONFIG, "With eligible leader replicas, the cluster keeps its min.insync.replicas.")
 
 
 THREAD_COUNTS = frozenset(
@@ -58,18 +58,16 @@ def _check_changeable(configs: Mapping[str, str]) -> None:
     known = _known(configs)
     fixed = [name for name, definition in known.items() if definition.update in {"read-only", "internal"} and not _for_listener(name)]
     if fixed:
-        raise _refused(f"Cannot update these configs dynamically: {_listed(fixed)}")
+        raise _refused(f"Only a restart changes {_listed(fixed)}.")
     bare = [name for name, definition in known.items() if definition.update == "listener" and not _for_listener(name)]
     if bare:
-        sentence = "These security configs can be dynamically updated only per-listener using the listener prefix"
-        raise _refused(f"{sentence}: {_listed(bare)}")
+        raise _refused(f"Each listener has its own: put {LISTENER_PREFIX}NAME. before {_listed(bare)}.")
 
 
 def _check_for_all_brokers(configs: Mapping[str, str]) -> None:
     single = [name for name, definition in _known(configs).items() if definition.update == "broker" or _for_listener(name)]
     if single:
-        sentence = "Cannot update these configs at default cluster level, broker id must be specified"
-        raise _refused(f"{sentence}: {_listed(single)}")
+        raise _refused(f"Each broker has its own: name the broker for {_listed(single)}.")
 
 
 def _known(configs: Mapping[str, str]) -> dict[str, ConfigDefinition]:
@@ -87,25 +85,18 @@ def _typed(configs: Mapping[str, str]) -> dict[str, Value]:
         except ConfigValueError as error:
             raise _refused(str(error)) from None
         if definition.type is ConfigType.CLASS and text.strip() != (definition.default_text or ""):
-            raise _refused(str(ConfigValueError(name, text, f"Class {text} could not be found.")))
+            raise _refused(str(ConfigValueError(name, text, "no class has this name")))
     return values
 
 
 def _check_thread_count(name: str, wanted: int, current: Value) -> None:
     assert isinstance(current, int)
-    if name == "log.cleaner.threads":
-        if wanted < 1:
-            raise _refused(_wrapped("Log cleaner threads should be at least 1"))
-        if wanted < current // 2:
-            raise _refused(_wrapped(f"Log cleaner threads cannot be reduced to less than half the current value {current}"))
-        if wanted > current * 2:
-            raise _refused(_wrapped(f"Log cleaner threads cannot be increased to more than double the current value {current}"))
-        return
-    failed = f"Dynamic thread count update validation failed for {name}={wanted}"
-    if wanted < current // 2:
-        raise _refused(_wrapped(f"{failed}, value should be at least half the current value {current}"))
-    if wanted > current * 2:
-        raise _refused(_wrapped(f"{failed}, value should not be greater than double the current value {current}"))
+    if name == "log.cleaner.threads" and wanted < 1:
+        raise _refused(str(ConfigValueError(name, wanted, "expected at least 1")))
+    if not current // 2 <= wanted <= current * 2:
+        raise _refused(
+            str(ConfigValueError(name, wanted, f"at once it goes from {current} to half of that at least, to twice that at most"))
+        )
 
 
 def _check_values(values: Mapping[str, Value]) -> None:
@@ -114,16 +105,15 @@ def _check_values(values: Mapping[str, Value]) -> None:
         base = definition_of(name)
         assert base is not None
         if base.name == "log.retention.ms" and value == 0:
-            raise _refused("requirement failed: log.retention.ms must be unlimited (-1) or, greater than or equal to 1")
+            raise _refused(str(ConfigValueError(name, value, "expected -1 (for ever), or at least 1")))
         if base.name == "log.roll.ms" and isinstance(value, int) and value < 1:
-            raise _refused("requirement failed: log.roll.ms must be greater than or equal to 1")
+            raise _refused(str(ConfigValueError(name, value, "expected at least 1")))
         if base.name == "max.connections" and value == 0:
-            raise _refused(_wrapped("Invalid max.connections 0"))
+            raise _refused(str(ConfigValueError(name, value, "expected at least 1")))
         if base.name == "max.connections.per.ip.overrides" and isinstance(value, str):
             _check_connection_overrides(value)
         if base.name == "metric.reporters" and value not in ([], [base.default_text]):
-            reporters = "class kafka.server.DynamicMetricsReporters"
-            raise _refused(_wrapped(f"Validation of dynamic config update of Set(metric.reporters) failed with class {reporters}"))
+            raise _refused(str(ConfigValueError(name, text_of(value), "no class has this name")))
         if base.name == "listeners" and isinstance(value, list):
             _check_listeners(value)
         if base.name == "listener.security.protocol.map" and isinstance(value, str):
@@ -134,17 +124,17 @@ def _check_connection_overrides(text: str) -> None:
     for item in filter(None, text.split(",")):
         host, _, count = item.rpartition(":")
         if not host or not count.strip().isdecimal():
-            what = f"{item} is not HOST:NUMBER"
-            raise _refused(f"Error parsing configuration property 'max.connections.per.ip.overrides': {what}")
+            raise _refused(str(ConfigValueError("max.connections.per.ip.overrides", item, "expected HOST:NUMBER")))
 
 
 def _check_protocols(text: str) -> None:
     for item in filter(None, text.split(",")):
         name, colon, protocol = item.rpartition(":")
         if not colon:
-            raise _refused(f"Error parsing configuration property 'listener.security.protocol.map': {item} is not NAME:PROTOCOL")
+            raise _refused(str(ConfigValueError("listener.security.protocol.map", item, "expected NAME:PROTOCOL")))
         if protocol.strip().upper() not in SECURITY_PROTOCOLS:
-            raise _refused(f"Invalid security protocol `{protocol}` defined in listener.security.protocol.map for {name}")
+            reason = f"expected {name}: with one of {', '.join(SECURITY_PROTOCOLS)} behind it"
+            raise _refused(str(ConfigValueError("listener.security.protocol.map", item, reason)))
 
 
 SECURITY_PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
@@ -152,13 +142,12 @@ SECURITY_PROTOCOLS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 
 def _check_listeners(listeners: list[str]) -> None:
     if not listeners:
-        raise _refused("Configuration 'listeners' must not be empty. Valid values include: any non-empty value")
+        raise _refused(str(ConfigValueError("listeners", "empty", "expected NAME://HOST:PORT")))
     for listener in listeners:
         name, separator, address = listener.partition("://")
         port = address.rpartition(":")[2]
         if not name or not separator or not port.isdecimal():
-            wanted = f"Error creating broker listeners from '[{', '.join(listeners)}]'"
-            raise _refused(f"{wanted}: Unable to parse {listener} to a broker endpoint")
+            raise _refused(str(ConfigValueError("listeners", listener, "expected NAME://HOST:PORT")))
 
 
 def _check_against_others(configuration: "Configuration", node_id: int, values: Mapping[str, Value]) -> None:
@@ -174,20 +163,16 @@ def _check_against_others(configuration: "Configuration", node_id: int, values: 
             _check_local_retention(local, effective(local), whole, effective(whole))
     for kind in ("consumer", "share", "streams"):
         name = f"group.{kind}.assignment.interval.ms"
-        for bound, too_far, words in (
-            (f"group.{kind}.min.assignment.interval.ms", -1, "greater"),
-            (f"group.{kind}.max.assignment.interval.ms", 1, "less"),
-        ):
-            if name in values and (effective(name) - effective(bound)) * too_far > 0:
-                raise _refused(f"{name} must be {words} than or equal to {bound}")
+        smallest, largest = f"group.{kind}.min.assignment.interval.ms", f"group.{kind}.max.assignment.interval.ms"
+        if name in values and not effective(smallest) <= effective(name) <= effective(largest):
+            raise _refused(str(ConfigValueError(name, effective(name), f"expected {smallest} to {largest}")))
     if values.keys() & {"log.cleaner.dedupe.buffer.size", "log.cleaner.threads"}:
         bytes_per_thread = effective("log.cleaner.dedupe.buffer.size") // max(1, effective("log.cleaner.threads"))
         if bytes_per_thread <= _LEAST_DEDUPE_BYTES_PER_THREAD:
-            raise _refused("requirement failed: log.cleaner.dedupe.buffer.size must be at least 1MB per cleaner thread.")
+            raise _refused("log.cleaner.dedupe.buffer.size and log.cleaner.threads leave each thread no more than 1 MiB.")
     overrides = values.get("max.connections.per.ip.overrides", configuration.broker("max.connections.per.ip.overrides", node_id))
     if values.get("max.connections.per.ip") == 0 and not overrides:
-        sentence = "max.connections.per.ip can be set to zero only if max.connections.per.ip.overrides property is set."
-        raise _refused(f"requirement failed: {sentence}")
+        raise _refused("max.connections.per.ip cannot be 0 unless max.connections.per.ip.overrides lets somebody in.")
     _check_cordoned(values.get("cordoned.log.dirs"), configuration.broker("log.dirs", node_id) or configuration.broker("log.dir", node_id))
 
 
@@ -199,8 +184,7 @@ def _check_cordoned(cordoned: Value, directories: Value) -> None:
         return
     missing = [item for item in cordoned if isinstance(directories, list) and item not in directories]
     if missing:
-        sentence = "All entries in cordoned.log.dirs must be present in log.dirs or log.dir. Missing entries"
-        raise _refused(f"requirement failed: {sentence} : {', '.join(missing)}")
+        raise _refused(str(ConfigValueError("cordoned.log.dirs", ",".join(cordoned), f"log.dirs does not have {', '.join(missing)}")))
 
 
 def _check_local_retention(local: str, local_value: int, whole: str, whole_value: int) -> None:
@@ -208,12 +192,12 @@ def _check_local_retention(local: str, local_value: int, whole: str, whole_value
     if whole_value == -1 or local_value == -2:
         return
     if local_value == -1:
-        reason = f"Value must not be -1 as {whole} value is set as {whole_value}."
+        reason = f"{whole} is not unlimited, but {whole_value}"
     elif local_value > whole_value:
-        reason = f"Value must not be more than {whole} property value: {whole_value}"
+        reason = f"{whole} is only {whole_value}"
     else:
         return
-    raise _refused(_wrapped(str(ConfigValueError(local, local_value, reason))))
+    raise _refused(str(ConfigValueError(local, local_value, reason)))
 
 
 def _for_listener(name: str) -> bool:
@@ -221,11 +205,7 @@ def _for_listener(name: str) -> bool:
 
 
 def _listed(names: list[str]) -> str:
-    return f"[{', '.join(sorted(names))}]"
-
-
-def _wrapped(sentence: str) -> str:
-    return f"Invalid value org.apache.kafka.common.config.ConfigException: {sentence} for configuration Invalid dynamic configuration"
+    return ", ".join(sorted(names))
 
 
 def _refused(sentence: str) -> KafkaError:

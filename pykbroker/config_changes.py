@@ -92,7 +92,7 @@ def _alter(
         key = (each.resource_type, each.resource_name)
         try:
             if times[key] > 1:
-                raise KafkaError(ErrorCode.INVALID_REQUEST, "Each resource must appear at most once.")
+                raise KafkaError(ErrorCode.INVALID_REQUEST, "The resource is in the request more than once.")
             records += records_of(each)
         except KafkaError as error:
             message = None if error.error_code == ErrorCode.UNKNOWN_SERVER_ERROR else shortened(error.message)
@@ -132,10 +132,10 @@ def check_names_and_values(configs: Iterable[tuple[str, str | None]]) -> None:
     """No config twice in one resource, and none without a value (K-05)."""
     pairs = list(configs)
     if len({name for name, _ in pairs}) < len(pairs):
-        raise KafkaError(ErrorCode.INVALID_REQUEST, "Error due to duplicate config keys")
+        raise KafkaError(ErrorCode.INVALID_REQUEST, "A config is in the request more than once.")
     nulls = [name for name, value in pairs if value is None]
     if nulls:
-        raise KafkaError(ErrorCode.INVALID_REQUEST, f"Null value not supported for : {','.join(nulls)}")
+        raise KafkaError(ErrorCode.INVALID_REQUEST, f"No value is given for {', '.join(nulls)}.")
 
 
 def shortened(sentence: str) -> str:
@@ -151,7 +151,7 @@ def parsed_node_id(name: str) -> int:
     try:
         return int(name) if name.isascii() and "_" not in name and name.strip() == name else int("")
     except ValueError:
-        raise KafkaError(ErrorCode.INVALID_REQUEST, f"Node id must be an integer, but it is: {name}") from None
+        raise KafkaError(ErrorCode.INVALID_REQUEST, f"A broker is named by its id, a number; {name} is none.") from None
 
 
 def _checked_resource(resource: Resource) -> tuple[ResourceType, str]:
@@ -161,20 +161,19 @@ def _checked_resource(resource: Resource) -> tuple[ResourceType, str]:
         if name:
             node_id = parsed_node_id(name)
             if node_id != resource.node_id:
-                sentence = f"Unexpected broker id, expected {resource.node_id}, but received {name}"
-                raise KafkaError(ErrorCode.INVALID_REQUEST, sentence)
+                raise KafkaError(ErrorCode.INVALID_REQUEST, f"This is broker {resource.node_id}; ask broker {name} about itself.")
             name = str(node_id)
     elif resource.type == ResourceType.TOPIC:
         if not name:
-            raise KafkaError(ErrorCode.INVALID_REQUEST, "Default topic resources are not allowed.")
+            raise KafkaError(ErrorCode.INVALID_REQUEST, "The topic is not named, and topics have no configs in common.")
     elif resource.type == ResourceType.GROUP:
         if not name:
-            raise KafkaError(ErrorCode.INVALID_REQUEST, "Default group resources are not allowed.")
+            raise KafkaError(ErrorCode.INVALID_REQUEST, "The group is not named, and groups have no configs in common.")
     elif resource.type == ResourceType.CLIENT_METRICS:
         if not name:
-            raise KafkaError(ErrorCode.INVALID_REQUEST, "Subscription name can't be empty")
+            raise KafkaError(ErrorCode.INVALID_REQUEST, "The client metrics subscription is not named.")
     else:
-        raise KafkaError(ErrorCode.INVALID_REQUEST, f"Unknown resource type {resource.type}")
+        raise KafkaError(ErrorCode.INVALID_REQUEST, f"There is no resource type {resource.type}.")
     return ResourceType(resource.type), name
 
 
@@ -186,7 +185,7 @@ def _changed_value(resource_type: ResourceType, current: str | None, change: Cha
         return None
     if change.operation not in {Operation.APPEND, Operation.SUBTRACT}:
         if resource_type is ResourceType.BROKER:
-            raise KafkaError(ErrorCode.INVALID_REQUEST, f"Unknown operations type {change.operation}")
+            raise KafkaError(ErrorCode.INVALID_REQUEST, f"There is no operation {change.operation}.")
         raise KafkaError(ErrorCode.UNKNOWN_SERVER_ERROR)
     items = _list_of(resource_type, current, change)
     named = (change.value or "").split(",")
@@ -203,15 +202,13 @@ def _list_of(resource_type: ResourceType, current: str | None, change: Change) -
     if resource_type is ResourceType.BROKER:
         definition = definition_of(change.name)
         if definition is None:
-            raise KafkaError(ErrorCode.INVALID_CONFIG, f"Unknown config name: {change.name}")
+            raise KafkaError(ErrorCode.INVALID_CONFIG, f"No broker has a config {change.name}.")
         if definition.type is not ConfigType.LIST:
-            sentence = f"Config value {operation.lower()} is not allowed for config key: {change.name}"
-            raise KafkaError(ErrorCode.INVALID_CONFIG, sentence)
+            raise KafkaError(ErrorCode.INVALID_CONFIG, f"{operation} is for lists, and {change.name} is none.")
     else:
         definition = definitions(ResourceType.TOPIC).get(change.name) if resource_type is ResourceType.TOPIC else None
         if definition is None or definition.type is not ConfigType.LIST:
-            sentence = f"Can't {operation} to key {change.name} because its type is not LIST."
-            raise KafkaError(ErrorCode.INVALID_CONFIG, sentence)
+            raise KafkaError(ErrorCode.INVALID_CONFIG, f"{operation} is for lists, and {change.name} is none.")
     text = current if current is not None else text_of(definition.default)
     return text.split(",") if text else []
 
@@ -230,7 +227,7 @@ def _records(resource: Resource, key: tuple[ResourceType, str], after: Mapping[s
             raise KafkaError(ErrorCode.INVALID_TOPIC_EXCEPTION, why)
         check_topic(configuration, after)
         if resource.cluster.metadata.topic(name) is None:
-            raise KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, f"The topic '{name}' does not exist.")
+            raise KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, f"There is no topic {name}.")
     elif resource_type is ResourceType.GROUP:
         check_group(configuration, after)
     elif resource_type is ResourceType.CLIENT_METRICS:
@@ -252,5 +249,4 @@ _LONGEST_TEXT_BYTES = 32767
 def _check_sizes(changed: Mapping[str, str]) -> None:
     for name, value in changed.items():
         if max(len(name.encode()), len(value.encode())) > _LONGEST_TEXT_BYTES:
-            limit = f"the maximum value size of {_LONGEST_TEXT_BYTES} bytes"
-            raise KafkaError(ErrorCode.INVALID_CONFIG, f"The configuration value cannot be added because it exceeds {limit}.")
+            raise KafkaError(ErrorCode.INVALID_CONFIG, f"The value of {shortened(name)} has more than {_LONGEST_TEXT_BYTES} bytes.")

@@ -45,7 +45,7 @@ class ConfigValueError(ValueError):
     """A value that a config cannot have. `reason` is the last half of the sentence, after the colon."""
 
     def __init__(self, name: str, value: object, reason: str) -> None:
-        super().__init__(f"Invalid value {value} for configuration {name}: {reason}")
+        super().__init__(f"{name} cannot be {value}: {reason}.")
         self.reason = reason
 
 
@@ -53,8 +53,7 @@ class EmptyListItemError(ConfigValueError):
     """A list with nothing between two commas."""
 
     def __init__(self, name: str) -> None:
-        ValueError.__init__(self, f"Configuration '{name}' values must not be empty.")
-        self.reason = "values must not be empty"
+        super().__init__(name, "a list with an empty item", "write something between the commas")
 
 
 class ConfigDefinition:
@@ -159,7 +158,7 @@ def _rows(table: str) -> list[list[str]]:
 def _parse_boolean(name: str, text: str) -> bool:
     lower = text.strip().lower()
     if lower not in {"true", "false"}:
-        raise ConfigValueError(name, text, "Expected value to be either true or false")
+        raise ConfigValueError(name, text, "expected true or false")
     return lower == "true"
 
 
@@ -171,12 +170,12 @@ _INTEGER = r"[+-]?[0-9]+"
 _DOUBLE = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?[fFdD]?|[+-]?Infinity|NaN"
 
 
-def _parse_integer(name: str, text: str, type_name: str, bits: int) -> int:
+def _parse_integer(name: str, text: str, bits: int) -> int:
     if re.fullmatch(_INTEGER, text) and len(text) <= _MAX_DIGITS:
         value = int(text)
         if -(1 << (bits - 1)) <= value < 1 << (bits - 1):
             return value
-    raise ConfigValueError(name, text, f"Not a number of type {type_name}")
+    raise ConfigValueError(name, text, f"expected a whole number of {bits} bits")
 
 
 _MAX_DIGITS = 100
@@ -184,21 +183,21 @@ _MAX_DIGITS = 100
 
 
 def _parse_short(name: str, text: str) -> int:
-    return _parse_integer(name, text, "SHORT", 16)
+    return _parse_integer(name, text, 16)
 
 
 def _parse_int(name: str, text: str) -> int:
-    return _parse_integer(name, text, "INT", 32)
+    return _parse_integer(name, text, 32)
 
 
 def _parse_long(name: str, text: str) -> int:
-    return _parse_integer(name, text, "LONG", 64)
+    return _parse_integer(name, text, 64)
 
 
 def _parse_double(name: str, text: str) -> float:
     if re.fullmatch(_DOUBLE, text) and len(text) <= _MAX_DIGITS:
         return float(text.rstrip("fFdD")) if "Inf" not in text else float(text)
-    raise ConfigValueError(name, text, "Not a number of type DOUBLE")
+    raise ConfigValueError(name, text, "expected a number")
 
 
 def _parse_list(_name: str, text: str) -> list[str]:
@@ -228,7 +227,7 @@ def _check_rule(definition: ConfigDefinition, value: Value) -> None:
         _check_list(name, rule, value)
         return
     elif isinstance(value, str):
-        reason = _string_against(name, rule, value)
+        reason = _string_against(rule, value)
     else:
         return
     if reason:
@@ -246,10 +245,10 @@ def _number_against(rule: str, value: float) -> str:
     if inside or (exception and value == int(exception)):
         return ""
     if exception:
-        return f"Value must be between {low:g} and {high:g} or equal to {exception}"
+        return f"expected {exception}, or {low:g} to {high:g}"
     if value < low or high is None:
-        return f"Value must be at least {bounds[2:] if high is None else bounds.split('..')[0]}"
-    return f"Value must be no more than {bounds.split('..')[1]}"
+        return f"expected at least {bounds[2:] if high is None else bounds.split('..')[0]}"
+    return f"expected at most {bounds.split('..')[1]}"
 
 
 _THROTTLED_REPLICA = r"([0-9]+:[0-9]+)?"
@@ -258,8 +257,7 @@ _THROTTLED_REPLICA = r"([0-9]+:[0-9]+)?"
 def _check_list(name: str, rule: str, value: list[str]) -> None:
     if rule == _THROTTLED_REPLICAS_RULE:
         if value[:1] != ["*"] and not all(re.fullmatch(_THROTTLED_REPLICA, item) for item in value):
-            form = "[partitionId]:[brokerId],[partitionId]:[brokerId],..."
-            reason = f"{name} must be the literal '*' or a list of replicas in the following format: {form}"
+            reason = "expected * for all, or a list of PARTITION:BROKER"
             raise ConfigValueError(name, f"[{', '.join(value)}]", reason)
         return
     known = _words(rule) if rule else None
@@ -267,15 +265,15 @@ def _check_list(name: str, rule: str, value: list[str]) -> None:
         if not item:
             raise EmptyListItemError(name)
         if known is not None and item not in known:
-            raise ConfigValueError(name, item, f"String must be one of: {', '.join(known)}")
+            raise ConfigValueError(name, item, f"expected some of {', '.join(known)}")
 
 
 _DURATION = r"P(?=.)([+-]?[0-9]+D)?(T(?=.)([+-]?[0-9]+H)?([+-]?[0-9]+M)?([+-]?[0-9]+(\.[0-9]{0,9})?S)?)?"
 
 
-def _string_against(name: str, rule: str, value: str) -> str:
+def _string_against(rule: str, value: str) -> str:
     if rule == "not empty":
-        return "" if value else "String must be non-empty"
+        return "" if value else "expected something"
     if rule == "offset reset":
         if value in {"latest", "earliest"}:
             return ""
@@ -285,12 +283,11 @@ def _string_against(name: str, rule: str, value: str) -> str:
             and "-" not in value
         ):
             return ""
-        forms = "The value must be either 'earliest', 'latest' or of the format 'by_duration:<PnDTnHnMn.nS>'."
-        return f"Invalid value `{value}` for configuration {name}. {forms}"
+        return "expected earliest, latest, or by_duration: with an ISO 8601 duration behind it, such as by_duration:PT1H"
     known = _words(rule)
     if rule.startswith("any case of "):
-        return "" if value.upper() in known else f"String must be one of (case insensitive): {', '.join(known)}"
-    return "" if value in known else f"String must be one of: {', '.join(known)}"
+        return "" if value.upper() in known else f"expected one of {', '.join(known)}, in capitals or not"
+    return "" if value in known else f"expected one of {', '.join(known)}"
 
 
 def _words(rule: str) -> list[str]:

@@ -20,16 +20,16 @@ def check_topic(configuration: "Configuration", configs: Mapping[str, str | None
     known = definitions(ResourceType.TOPIC)
     for name in configs:
         if name not in known:
-            raise KafkaError(ErrorCode.INVALID_CONFIG, f"Unknown topic config name: {name}")
+            raise KafkaError(ErrorCode.INVALID_CONFIG, f"No topic has a config {name}.")
     values = _checked(ResourceType.TOPIC, configs)
     given = {name: text for name, text in configs.items() if text is not None}
     effective = configuration.topic_with(given)
     if effective.min_compaction_lag_ms > effective.max_compaction_lag_ms:
         lags = (effective.min_compaction_lag_ms, effective.max_compaction_lag_ms)
-        sentence = f"conflict topic config setting min.compaction.lag.ms ({lags[0]}) > max.compaction.lag.ms ({lags[1]})"
+        sentence = f"min.compaction.lag.ms={lags[0]} is longer than max.compaction.lag.ms={lags[1]}."
         raise KafkaError(ErrorCode.INVALID_CONFIG, sentence)
     if values.get("remote.storage.enable"):
-        sentence = "Tiered Storage functionality is disabled in the broker. Topic cannot be configured with remote log storage."
+        sentence = "remote.storage.enable cannot be true: there is no tiered storage here."
         raise KafkaError(ErrorCode.INVALID_CONFIG, sentence)
 
 
@@ -38,16 +38,16 @@ def check_group(configuration: "Configuration", configs: Mapping[str, str | None
     known = definitions(ResourceType.GROUP)
     for name in configs:
         if name not in known:
-            raise KafkaError(ErrorCode.INVALID_CONFIG, f"Unknown group config name: {name}")
+            raise KafkaError(ErrorCode.INVALID_CONFIG, f"No group has a config {name}.")
     values = _checked(ResourceType.GROUP, configs)
     for name, (smallest, largest) in _GROUP_BOUNDS.items():
         value = values.get(name)
         if not isinstance(value, int):
             continue
         if smallest and value < configuration.integer(smallest):
-            raise KafkaError(ErrorCode.INVALID_CONFIG, f"{name} must be greater than or equal to {smallest}")
+            raise KafkaError(ErrorCode.INVALID_CONFIG, f"{name}={value} is below {smallest}.")
         if value > configuration.integer(largest):
-            raise KafkaError(ErrorCode.INVALID_CONFIG, f"{name} must be less than or equal to {largest}")
+            raise KafkaError(ErrorCode.INVALID_CONFIG, f"{name}={value} is above {largest}.")
 
 
 def check_client_metrics(configs: Mapping[str, str | None]) -> None:
@@ -55,17 +55,17 @@ def check_client_metrics(configs: Mapping[str, str | None]) -> None:
     known = definitions(ResourceType.CLIENT_METRICS)
     for name in configs:
         if name not in known:
-            raise KafkaError(ErrorCode.INVALID_REQUEST, f"Unknown client metrics configuration: {name}")
+            raise KafkaError(ErrorCode.INVALID_REQUEST, f"No client metrics subscription has a config {name}.")
     values = _checked(ResourceType.CLIENT_METRICS, configs)
     interval_ms = values.get("interval.ms")
     if isinstance(interval_ms, int) and not _SHORTEST_INTERVAL_MS <= interval_ms <= _LONGEST_INTERVAL_MS:
-        bounds = f"interval must be between {_SHORTEST_INTERVAL_MS} and {_LONGEST_INTERVAL_MS} (1 hour)"
-        raise KafkaError(ErrorCode.INVALID_REQUEST, f"Invalid value {interval_ms} for interval.ms, {bounds}")
+        reason = f"expected {_SHORTEST_INTERVAL_MS} to {_LONGEST_INTERVAL_MS} (an hour)"
+        raise KafkaError(ErrorCode.INVALID_REQUEST, str(ConfigValueError("interval.ms", interval_ms, reason)))
     patterns = values.get("match")
     for pattern in patterns if isinstance(patterns, list) else ():
         name, equals, expression = pattern.partition("=")
         if not equals or name.strip() not in _CLIENT_PROPERTIES or not _is_regular_expression(expression.strip()):
-            raise KafkaError(ErrorCode.INVALID_CONFIG, f"Illegal client matching pattern: {pattern}")
+            raise KafkaError(ErrorCode.INVALID_CONFIG, f"match has {pattern}, which is no NAME=REGULAR EXPRESSION about a client.")
 
 
 _GROUP_BOUNDS = {

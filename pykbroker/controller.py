@@ -145,17 +145,20 @@ class Controller:
         if problem is not None:
             raise KafkaError(ErrorCode.INVALID_TOPIC_EXCEPTION, problem)
         if name in self.metadata.topics:
-            raise KafkaError(ErrorCode.TOPIC_ALREADY_EXISTS, f"Topic '{name}' already exists.")
+            raise KafkaError(ErrorCode.TOPIC_ALREADY_EXISTS, f"There is a topic {name} already.")
         colliding = self.metadata.colliding_topic(name)
         if colliding is not None:
-            raise KafkaError(ErrorCode.INVALID_TOPIC_EXCEPTION, f"Topic '{name}' collides with existing topic: {colliding}")
+            raise KafkaError(
+                ErrorCode.INVALID_TOPIC_EXCEPTION,
+                f"{name} and the topic {colliding} would have the same name in metrics, where . becomes _.",
+            )
 
     def _checked_configs(self, configs: Mapping[str, str | None]) -> dict[str, str]:
         if not configs:
             return {}
         nulls = [name for name, value in configs.items() if value is None]
         if nulls:
-            raise KafkaError(ErrorCode.INVALID_CONFIG, f"Null value not supported for topic configs: {', '.join(nulls)}")
+            raise KafkaError(ErrorCode.INVALID_CONFIG, f"No value is given for {', '.join(nulls)}.")
         self.cluster.config.validate_topic_configs(configs)
         return {name: value for name, value in configs.items() if value is not None}
 
@@ -268,7 +271,7 @@ class Controller:
             raise KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
         present = len(topic.partitions)
         if wanted.count == present:
-            raise KafkaError(ErrorCode.INVALID_PARTITIONS, f"Topic already has {present} partition(s).")
+            raise KafkaError(ErrorCode.INVALID_PARTITIONS, f"There are {present} partitions already; a topic only gains some.")
         if wanted.count < present:
             raise KafkaError(
                 ErrorCode.INVALID_PARTITIONS, f"The topic {topic.name} has {present} partition(s); {wanted.count} would not be an increase."

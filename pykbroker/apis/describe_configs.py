@@ -127,31 +127,30 @@ def _described(context: Context, resource: _Resource) -> list[DescribedConfig]:
         case ResourceType.BROKER:
             if not name:
                 return described_all_brokers(config)
-            _check_is_own_id(context, name, "or empty string, but received")
+            _check_is_own_id(context, name)
             return described_broker(config, context.broker.node_id)
         case ResourceType.BROKER_LOGGER:
             if not name:
-                raise KafkaError(ErrorCode.INVALID_REQUEST, "Broker id must not be empty")
-            _check_is_own_id(context, name, "but received")
+                raise KafkaError(ErrorCode.INVALID_REQUEST, "The broker whose loggers are meant is not named.")
+            _check_is_own_id(context, name)
             return [_described_logger(logger, level) for logger, level in logger_levels().items()]
         case ResourceType.CLIENT_METRICS | ResourceType.GROUP:
             if not name:
-                whose = "Group" if resource.resource_type == ResourceType.GROUP else "Client metrics subscription"
-                raise KafkaError(ErrorCode.INVALID_REQUEST, f"{whose} name must not be empty")
+                what = "group" if resource.resource_type == ResourceType.GROUP else "client metrics subscription"
+                raise KafkaError(ErrorCode.INVALID_REQUEST, f"The {what} is not named.")
             kind = ResourceType(resource.resource_type)
             return described_resource(config, kind, config.overrides(kind, name))
         case _:
             raise KafkaError(ErrorCode.INVALID_REQUEST, f"Resource type {resource.resource_type} has no configs.")
 
 
-def _check_is_own_id(context: Context, name: str, but_received: str) -> None:
+def _check_is_own_id(context: Context, name: str) -> None:
     try:
         node_id = int(name)
     except ValueError:
-        raise KafkaError(ErrorCode.INVALID_REQUEST, f"Broker id must be an integer, but it is: {name}") from None
+        raise KafkaError(ErrorCode.INVALID_REQUEST, f"A broker is named by its id, a number; {name} is none.") from None
     if node_id != context.broker.node_id:
-        sentence = f"Unexpected broker id, expected {context.broker.node_id} {but_received} {name}"
-        raise KafkaError(ErrorCode.INVALID_REQUEST, sentence)
+        raise KafkaError(ErrorCode.INVALID_REQUEST, f"This is broker {context.broker.node_id}; ask broker {name} about itself.")
 
 
 def _described_logger(name: str, level: str) -> DescribedConfig:

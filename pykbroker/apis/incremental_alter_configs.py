@@ -64,12 +64,10 @@ def _alter_loggers(context: Context, name: str, changes: list[Change], *, valida
     check_names_and_values((each.name, "" if each.operation == Operation.DELETE else each.value) for each in changes)
     node_id = parsed_node_id(name)
     if node_id != context.broker.node_id:
-        sentence = f"Unexpected node id. Expected {context.broker.node_id}, but received {name}"
-        raise KafkaError(ErrorCode.INVALID_REQUEST, sentence)
+        raise KafkaError(ErrorCode.INVALID_REQUEST, f"This is broker {context.broker.node_id}; ask broker {name} about itself.")
     for change in changes:
         if change.operation in {Operation.APPEND, Operation.SUBTRACT}:
-            what = Operation(change.operation).name
-            raise KafkaError(ErrorCode.INVALID_REQUEST, f"{what} operation is not allowed for the BROKER_LOGGER resource")
+            raise KafkaError(ErrorCode.INVALID_REQUEST, f"{Operation(change.operation).name} is for lists, and a logger's level is none.")
         if change.operation not in {Operation.SET, Operation.DELETE}:
             raise KafkaError(ErrorCode.UNKNOWN_SERVER_ERROR)
         check_level(change.name, change.value if change.operation == Operation.SET else None)
