@@ -2,10 +2,18 @@
 
     python compat/oracle/kafka.py install                       fetch the jars (about 130 MB) into the cache
     python compat/oracle/kafka.py start NAME --port 20100       one node, plaintext, ready in about 4 s; always a new data directory
-    python compat/oracle/kafka.py stop NAME
+    python compat/oracle/kafka.py start NAME --port 20100 --nodes 3        three brokers, on port, port+1 and port+2
+    python compat/oracle/kafka.py start NAME --port 20100 --secure         PLAINTEXT, SSL, SASL_PLAINTEXT, SASL_SSL on port ... port+3
+    python compat/oracle/kafka.py start NAME --port 20100 --set log.segment.bytes=1048576 --feature transaction.version=0
+    python compat/oracle/kafka.py stop NAME                     `kill NAME` does not let it finish anything
     python compat/oracle/kafka.py tool CLASS ARGUMENT...        one of Kafka's command-line tools, such as TopicCommand
 
-Needs Java 17 or newer and Maven; `missing()` says what is not there. The cache is $KAFKA_ORACLE_HOME, or ~/.cache/kafka-oracle/VERSION.
+Secure nodes authorize (StandardAuthorizer); super users are `admin` and whoever comes through PLAINTEXT, `alice` may do what ACLs allow. Passwords are
+the names with `-secret`, by PLAIN and by SCRAM. Beside their data lie `ca.pem`, whom clients trust; `client.pem`, the key and certificate of `CN=client`;
+and for each user and listener the file of a client's settings, such as `alice-sasl_ssl.properties`, as `--command-config` takes it.
+
+Needs Java 17 or newer and Maven (and openssl for `--secure`); `missing()` says what is not there. The cache is $KAFKA_ORACLE_HOME, or
+~/.cache/kafka-oracle/VERSION. Ports belong between 20000 and 32000, where the kernel gives none to clients.
 """
 
 import argparse
@@ -19,15 +27,24 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import dataclass, field
 
 VERSION = os.environ.get("KAFKA_ORACLE_VERSION", "4.3.0")
 HOME = pathlib.Path(os.environ.get("KAFKA_ORACLE_HOME", f"~/.cache/kafka-oracle/{VERSION}")).expanduser()
 CLUSTER_ID = "cHlrYnJva2VyLW9yYWNsZQ"
 START_TIMEOUT_S = 60
+STOP_TIMEOUT_S = 20
+SECURE_LISTENERS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
+USERS = ("admin", "alice")
+MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 
 TOOL_PACKAGES = {
     "ConsumerGroupCommand": "org.apache.kafka.tools.consumer.group",
+    "ShareGroupCommand": "org.apache.kafka.tools.consumer.group",
+    "StreamsGroupCommand": "org.apache.kafka.tools.streams",
     "ConsoleConsumer": "org.apache.kafka.tools.consumer",
+    "ConsoleShareConsumer": "org.apache.kafka.tools.consumer",
+    "ReassignPartitionsCommand": "org.apache.kafka.tools.reassign",
     "ConfigCommand": "kafka.admin",
 }
 """Tools that are not in org.apache.kafka.tools itself."""
@@ -42,6 +59,33 @@ LOG4J = """<Configuration status="warn">
 <Loggers><Root level="WARN"><AppenderRef ref="console"/></Root></Loggers>
 </Configuration>
 """
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """How a cluster is to be: `settings` are added to each node's properties, `features` are levels other than a new cluster has."""
+
+    port: int
+    nodes: int = 1
+    secure: bool = False
+    settings: dict[str, str] = field(default_factory=dict)
+    features: dict[str, str] = field(default_factory=dict)
+    heap: str = "512m"
+
+    @property
+    def listeners(self) -> tuple[str, ...]:
+        return SECURE_LISTENERS if self.secure else SECURE_LISTENERS[:1]
+
+    def port_of(self, node: int) -> int:
+        """Where the first listener of a node is; nodes are counted from 1."""
+        return self.port + (node - 1) * len(self.listeners)
+
+    def controller_port_of(self, node: int) -> int:
+        return self.port_of(self.nodes + 1) + node - 1
+
+    @property
+    def bootstrap(self) -> str:
+        return ",".join(f"127.0.0.1:{self.port_of(node)}" for node in range(1, self.nodes + 1))
 
 
 def missing() -> str | None:
@@ -90,80 +134,177 @@ def tool(name: str, *arguments: object) -> list[str]:
 
 def start(name: str, port: int, settings: dict[str, str] | None = None) -> str:
     """Start one node with an empty data directory; its bootstrap address."""
-    folder = HOME / "pykbroker" / name
-    stop(name)
+    return start_cluster(name, Cluster(port, settings=settings or {}))
+
+
+def start_cluster(name: str, cluster: Cluster) -> str:
+    """Start every node with an empty data directory; the bootstrap addresses."""
+    folder = folder_of(name)
+    stop(name, signal.SIGKILL)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    properties = folder / "server.properties"
-    properties.write_text("".join(f"{key}={value}\n" for key, value in _properties(port, folder, settings or {}).items()))
-    with (folder / "format.log").open("wb") as log:
-        subprocess.run(java("kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", properties), check=True, stdout=log, stderr=log)
-    return _run(folder, port)
+    if cluster.secure:
+        _make_certificates(folder)
+        _write_client_files(folder, cluster)
+    for node in range(1, cluster.nodes + 1):
+        properties = folder / f"{node}.properties"
+        properties.write_text("".join(f"{key}={value}\n" for key, value in _properties(node, cluster, folder).items()))
+        command = java("kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", properties, *_format_options(cluster))
+        with (folder / "format.log").open("ab") as log:
+            subprocess.run(command, check=True, stdout=log, stderr=log)
+    _run(folder, {node: cluster.port_of(node) for node in range(1, cluster.nodes + 1)}, cluster.heap)
+    return cluster.bootstrap
 
 
 def restart(name: str, port: int) -> str:
-    """Start it again on the data that it has."""
+    """Start one node again on the data that it has."""
     stop(name)
-    return _run(HOME / "pykbroker" / name, port)
+    _run(folder_of(name), {1: port})
+    return f"127.0.0.1:{port}"
 
 
-def _run(folder: pathlib.Path, port: int) -> str:
-    with (folder / "kafka.log").open("ab") as log:
-        command = java("kafka.Kafka", folder / "server.properties")
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
-    (folder / "pid").write_text(str(process.pid))
+def folder_of(name: str) -> pathlib.Path:
+    """Where a cluster has its files: `1.properties`, `1.log`, `data-1`, …"""
+    return HOME / "pykbroker" / name
+
+
+def _format_options(cluster: Cluster) -> list[str]:
+    options = [word for feature, level in cluster.features.items() for word in ("--feature", f"{feature}={level}")]
+    if cluster.secure:
+        for user in USERS:
+            for mechanism in MECHANISMS[1:]:
+                options += ["--add-scram", f"{mechanism}=[name={user},password={user}-secret]"]
+    return options
+
+
+def _run(folder: pathlib.Path, ports: dict[int, int], heap: str = "512m") -> None:
+    processes = {}
+    for node in ports:
+        with (folder / f"{node}.log").open("ab") as log:
+            command = java("kafka.Kafka", folder / f"{node}.properties", heap=heap)
+            processes[node] = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+    (folder / "pids").write_text(" ".join(str(process.pid) for process in processes.values()))
     deadline = time.monotonic() + START_TIMEOUT_S
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), 0.5).close()
-        except OSError:
+    for node, process in processes.items():
+        while not _listens(ports[node]):
             if process.poll() is not None or time.monotonic() > deadline:
-                raise SystemExit(f"Kafka did not start; see {folder}/kafka.log") from None
+                stop(folder.name, signal.SIGKILL)
+                raise SystemExit(f"Kafka did not start; see {folder}/{node}.log")
             time.sleep(0.1)
-        else:
-            return f"127.0.0.1:{port}"
 
 
-def _properties(port: int, folder: pathlib.Path, settings: dict[str, str]) -> dict[str, str]:
-    """One node that is broker and controller, with the small internal topics that we have too."""
+def _listens(port: int) -> bool:
+    with contextlib.suppress(OSError):
+        socket.create_connection(("127.0.0.1", port), 0.5).close()
+        return True
+    return False
+
+
+def _properties(node: int, cluster: Cluster, folder: pathlib.Path) -> dict[str, str]:
+    """A node that is broker and controller, with the small internal topics that we have too."""
+    listeners = ",".join(f"{listener}://127.0.0.1:{cluster.port_of(node) + index}" for index, listener in enumerate(cluster.listeners))
+    replicas = str(min(cluster.nodes, 3))
     return {
         "process.roles": "broker,controller",
-        "node.id": "1",
-        "controller.quorum.voters": f"1@127.0.0.1:{port + 1}",
-        "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{port + 1}",
-        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}",
-        "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
+        "node.id": str(node),
+        "controller.quorum.voters": ",".join(f"{one}@127.0.0.1:{cluster.controller_port_of(one)}" for one in range(1, cluster.nodes + 1)),
+        "listeners": f"{listeners},CONTROLLER://127.0.0.1:{cluster.controller_port_of(node)}",
+        "advertised.listeners": listeners,
+        "listener.security.protocol.map": ",".join(["CONTROLLER:PLAINTEXT", *(f"{one}:{one}" for one in SECURE_LISTENERS)]),
         "controller.listener.names": "CONTROLLER",
         "inter.broker.listener.name": "PLAINTEXT",
-        "log.dirs": str(folder / "data"),
-        "offsets.topic.replication.factor": "1",
+        "log.dirs": str(folder / f"data-{node}"),
+        "offsets.topic.replication.factor": replicas,
         "offsets.topic.num.partitions": "4",
-        "transaction.state.log.replication.factor": "1",
+        "transaction.state.log.replication.factor": replicas,
         "transaction.state.log.min.isr": "1",
         "transaction.state.log.num.partitions": "4",
-        "share.coordinator.state.topic.replication.factor": "1",
+        "share.coordinator.state.topic.replication.factor": replicas,
         "share.coordinator.state.topic.min.isr": "1",
+        "share.coordinator.state.topic.num.partitions": "4",
         "group.initial.rebalance.delay.ms": "0",
-        **settings,
+        **(_secure_properties(folder) if cluster.secure else {}),
+        **cluster.settings,
     }
 
 
+def _secure_properties(folder: pathlib.Path) -> dict[str, str]:
+    plain = " ".join(f'user_{user}="{user}-secret"' for user in USERS)
+    module = "org.apache.kafka.common.security"
+    found = {
+        "ssl.keystore.type": "PEM",
+        "ssl.keystore.location": str(folder / "broker.pem"),
+        "ssl.truststore.type": "PEM",
+        "ssl.truststore.location": str(folder / "ca.pem"),
+        "ssl.client.auth": "requested",
+        "sasl.enabled.mechanisms": ",".join(MECHANISMS),
+        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+        "super.users": "User:admin;User:ANONYMOUS",
+        "delegation.token.secret.key": "a-secret-of-the-oracle",
+    }
+    for listener in ("sasl_plaintext", "sasl_ssl"):
+        found[f"listener.name.{listener}.plain.sasl.jaas.config"] = f"{module}.plain.PlainLoginModule required {plain};"
+        for mechanism in MECHANISMS[1:]:
+            found[f"listener.name.{listener}.{mechanism.lower()}.sasl.jaas.config"] = f"{module}.scram.ScramLoginModule required;"
+    return found
+
+
+def _make_certificates(folder: pathlib.Path) -> None:
+    """An authority of its own, and what it signed: `broker.pem` for 127.0.0.1, `client.pem` for CN=client."""
+    if shutil.which("openssl") is None:
+        raise SystemExit("A secure Kafka needs certificates, and there is no openssl on this machine to make them.")
+    (folder / "names").write_text("subjectAltName=DNS:localhost,IP:127.0.0.1\n")
+    new_key = ("req", "-newkey", "rsa:2048", "-nodes")
+    _openssl(folder, *new_key, "-x509", "-days", "3650", "-subj", "/CN=oracle-authority", "-keyout", "ca.key", "-out", "ca.pem")
+    for who, subject in (("broker", "/CN=localhost"), ("client", "/CN=client")):
+        _openssl(folder, *new_key, "-subj", subject, "-keyout", f"{who}.key", "-out", f"{who}.request")
+        signing = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "3650", "-extfile", "names")
+        _openssl(folder, "x509", "-req", "-in", f"{who}.request", *signing, "-out", f"{who}.certificate")
+        parts = (f"{who}.key", f"{who}.certificate", "ca.pem")
+        (folder / f"{who}.pem").write_text("".join((folder / part).read_text() for part in parts))
+
+
+def _openssl(folder: pathlib.Path, *arguments: str) -> None:
+    subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True)
+
+
+def _write_client_files(folder: pathlib.Path, cluster: Cluster) -> None:
+    """What a client is configured with to come as a user, or by its certificate, through a listener."""
+    trust = {"ssl.truststore.type": "PEM", "ssl.truststore.location": str(folder / "ca.pem")}
+    keys = {"ssl.keystore.type": "PEM", "ssl.keystore.location": str(folder / "client.pem")}
+    files = {"client-ssl": {"security.protocol": "SSL", **trust, **keys}}
+    for listener in cluster.listeners[2:]:
+        for user in USERS:
+            login = f'org.apache.kafka.common.security.plain.PlainLoginModule required username="{user}" password="{user}-secret";'
+            sasl = {"security.protocol": listener, "sasl.mechanism": "PLAIN", "sasl.jaas.config": login}
+            files[f"{user}-{listener.lower()}"] = sasl | (trust if listener == "SASL_SSL" else {})
+    for name, settings in files.items():
+        (folder / f"{name}.properties").write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
+
+
 def stop(name: str, first: int = signal.SIGTERM) -> None:
-    """SIGTERM, and SIGKILL after 20 s; harmless where it does not run."""
-    file = HOME / "pykbroker" / name / "pid"
+    """SIGTERM to every node, and SIGKILL after 20 s; harmless where none runs."""
+    file = folder_of(name) / "pids"
     if not file.exists():
         return
-    pid = int(file.read_text())
-    with contextlib.suppress(ProcessLookupError, FileNotFoundError):
-        if b"kafka.Kafka" in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes():
-            os.kill(pid, first)
-            for _ in range(200):
-                if not pathlib.Path(f"/proc/{pid}").exists() or ") Z " in pathlib.Path(f"/proc/{pid}/stat").read_text():
-                    break
-                time.sleep(0.1)
-            else:
+    running = [pid for pid in map(int, file.read_text().split()) if _is_kafka(pid)]
+    for pid in running:
+        os.kill(pid, first)
+    deadline = time.monotonic() + STOP_TIMEOUT_S
+    while running := [pid for pid in running if _is_kafka(pid)]:
+        if time.monotonic() > deadline:
+            for pid in running:
                 os.kill(pid, signal.SIGKILL)
+        time.sleep(0.05)
     file.unlink()
+
+
+def _is_kafka(pid: int) -> bool:
+    """Whether that process is one of Kafka's, and no zombie."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        process = pathlib.Path(f"/proc/{pid}")
+        return b"kafka.Kafka" in (process / "cmdline").read_bytes() and ") Z " not in (process / "stat").read_text()
+    return False
 
 
 def main() -> None:
@@ -171,10 +312,14 @@ def main() -> None:
         command = tool(*sys.argv[2:])
         os.execvp(command[0], command)
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("verb", choices=["install", "start", "restart", "stop"])
+    parser.add_argument("verb", choices=["install", "start", "restart", "stop", "kill"])
     parser.add_argument("name", nargs="?", default="oracle")
     parser.add_argument("--port", type=int, default=20100)
+    parser.add_argument("--nodes", type=int, default=1)
+    parser.add_argument("--secure", action="store_true")
+    parser.add_argument("--heap", default="512m")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--feature", action="append", default=[], metavar="NAME=LEVEL")
     arguments = parser.parse_args()
     problem = missing()
     if problem:
@@ -183,11 +328,15 @@ def main() -> None:
         case "install":
             print(install())
         case "start":
-            print(start(arguments.name, arguments.port, dict(pair.split("=", 1) for pair in arguments.set)))
+            settings, features = (dict(pair.split("=", 1) for pair in pairs) for pairs in (arguments.set, arguments.feature))
+            cluster = Cluster(arguments.port, arguments.nodes, arguments.secure, settings, features, arguments.heap)
+            print(start_cluster(arguments.name, cluster))
         case "restart":
             print(restart(arguments.name, arguments.port))
         case "stop":
             stop(arguments.name)
+        case "kill":
+            stop(arguments.name, signal.SIGKILL)
 
 
 if __name__ == "__main__":

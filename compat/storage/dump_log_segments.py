@@ -60,7 +60,7 @@ def main() -> None:
         try:
             times = let_kafka_write(bootstrap)
             oracle.stop(NAME)
-            theirs = oracle.HOME / "pykbroker" / NAME / "data" / f"{TOPIC}-0"
+            theirs = oracle.HOME / "pykbroker" / NAME / "data-1" / f"{TOPIC}-0"
             we_read_kafkas_files(theirs, times, pathlib.Path(folder) / "theirs")
             both_compact_to_the_same(theirs, port, pathlib.Path(folder) / "both")
             kafka_goes_on_with_our_log(ours, theirs, port)
