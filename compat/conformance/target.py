@@ -15,6 +15,8 @@ from pykbroker.compat.expectations import Unexpected, expect, expect_that
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import (
     ApiVersionsRequest,
+    ConsumerGroupDescribeRequest,
+    ConsumerGroupHeartbeatRequest,
     CreateTopicsRequest,
     DeleteGroupsRequest,
     DeleteTopicsRequest,
@@ -48,6 +50,8 @@ ALL_REPLICAS = -1
 PATIENCE_S = 20.0
 _KEPT_EXCHANGES = 6
 _DELETE = 1
+_LEAVING = -1
+_CONSUMER_GROUP_DESCRIBE = 69
 
 
 class Topic(NamedTuple):
@@ -321,7 +325,16 @@ class Target:
             members = [LeaveGroupRequest.MemberIdentity(member_id=one.member_id) for one in found.members]
             if members:
                 self.ask(LeaveGroupRequest(group_id=found.group_id, members=members), 3)
+        if _CONSUMER_GROUP_DESCRIBE in self.served:
+            self._leave_consumer_groups(groups)
         self.ask(DeleteGroupsRequest(groups_names=groups), 2)
+
+    def _leave_consumer_groups(self, groups: list[str]) -> None:
+        """The same of members by KIP-848, which the describing of classic groups does not show."""
+        for found in self.ask(ConsumerGroupDescribeRequest(group_ids=groups), 0).groups:
+            for one in found.members:
+                leaving = ConsumerGroupHeartbeatRequest(group_id=found.group_id, member_id=one.member_id, member_epoch=_LEAVING)
+                self.ask(leaving, 0)
 
     def close(self) -> None:
         """Let go of the broker."""
