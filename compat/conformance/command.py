@@ -8,12 +8,14 @@ from pykbroker.compat.check import all_checks
 from pykbroker.compat.expectations import Unexpected
 from pykbroker.compat.report import FORMATS
 from pykbroker.compat.runner import Result, Status, run
+from pykbroker.compat.security import PLAINTEXT, SettingsError, read_command_config
 from pykbroker.compat.target import Target
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of the command."""
     parser.add_argument("--bootstrap", "--bootstrap-server", required=True, metavar="HOST:PORT", help="the broker")
+    parser.add_argument("--command-config", metavar="FILE", help="how to log in, and whom to trust, as Kafka's own tools are told")
     parser.add_argument("--only", default="", metavar="F,FS,G", help="sections, or ids of single checks, comma separated")
     parser.add_argument("--offers", action="append", default=[], metavar="WHAT", help="what the broker has of what checks may need")
     parser.add_argument("-o", "--output", choices=list(FORMATS), default="text", help="how the results are printed (default: text)")
@@ -24,7 +26,12 @@ def execute(arguments: argparse.Namespace) -> int:
     host, _, port = arguments.bootstrap.rpartition(":")
     words = {word for word in arguments.only.split(",") if word}
     chosen = [one for one in all_checks() if not words or one.section in words or one.id in words]
-    target = Target(host.strip("[]"), int(port))
+    try:
+        security = read_command_config(arguments.command_config) if arguments.command_config else PLAINTEXT
+    except (OSError, SettingsError) as error:
+        print(f"{arguments.command_config} is no file of client settings that can be used: {error}", file=sys.stderr)
+        return 2
+    target = Target(host.strip("[]"), int(port), security)
     try:
         results = run(chosen, target, offered=frozenset(arguments.offers), seen=_progress(len(chosen)))
     except (OSError, Unexpected) as error:

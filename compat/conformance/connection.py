@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from pykbroker.compat.expectations import Unexpected
+from pykbroker.compat.security import PLAINTEXT, Login, Security, log_in
 from pykbroker.protocol import messages
 from pykbroker.protocol.header import read_response, request_frame
 from pykbroker.protocol.messages import Message
@@ -28,14 +29,26 @@ class Exchange(NamedTuple):
 
 
 class Connection:
-    """A TCP connection that believes nothing."""
+    """A TCP connection that believes nothing. What `security` asks for is done first, and is not kept: there are passwords in it."""
 
-    def __init__(self, host: str, port: int, keep: Callable[[Exchange], None], deadline: Callable[[], float] = lambda: math.inf) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        keep: Callable[[Exchange], None],
+        deadline: Callable[[], float] = lambda: math.inf,
+        security: Security = PLAINTEXT,
+    ) -> None:
         self._deadline = deadline
-        self._socket = socket.create_connection((host, port), self._seconds_left(TIMEOUT_S))
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._keep = keep
+        connected = socket.create_connection((host, port), self._seconds_left(TIMEOUT_S))
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket = security.wrapped(connected, host)
+        self._peeked = b""
         self._correlation_id = 0
+        self._keep: Callable[[Exchange], None] = lambda _: None
+        if security.login is not None:
+            self._log_in(security.login)
+        self._keep = keep
 
     def ask(self, request: "Request[R]", version: int) -> R:
         """Send a request and read its response. Raises Unexpected where the connection is closed instead."""
@@ -79,6 +92,8 @@ class Connection:
 
     def is_closed(self, within_s: float = 5.0) -> bool:
         """Whether the broker closes the connection, without sending anything before."""
+        if self._peeked:
+            return False
         deadline = time.monotonic() + within_s
         self._socket.settimeout(max(0.01, deadline - time.monotonic()))
         try:
@@ -92,7 +107,7 @@ class Connection:
         """Whether nothing comes for a while, and the connection stays open."""
         self._socket.settimeout(for_s)
         try:
-            self._socket.recv(1, socket.MSG_PEEK)
+            self._peeked += self._socket.recv(1)
         except TimeoutError:
             return True
         except OSError:
@@ -107,9 +122,18 @@ class Connection:
         """Let go of it."""
         self._socket.close()
 
+    def _log_in(self, login: Login) -> None:
+        try:
+            log_in(self, login)
+        except BaseException:
+            self.close()
+            raise
+
     def _read(self, size: int, timeout_s: float) -> bytes | None:
         ends = time.monotonic() + timeout_s
-        pieces = []
+        pieces = [self._peeked[:size]]
+        size -= len(pieces[0])
+        self._peeked = self._peeked[len(pieces[0]) :]
         while size:
             self._socket.settimeout(self._seconds_left(max(0.001, ends - time.monotonic())))
             try:

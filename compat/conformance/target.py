@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from pykbroker.compat.connection import Connection, Exchange
 from pykbroker.compat.expectations import Unexpected, expect, expect_that
+from pykbroker.compat.security import PLAINTEXT, Security
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import (
     ApiVersionsRequest,
@@ -75,9 +76,10 @@ class Member(NamedTuple):
 class Target:
     """One broker (of a cluster, perhaps), reached at `host`:`port`."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, security: Security = PLAINTEXT) -> None:
         self.host = host
         self.port = port
+        self.security = security
         self.exchanges: list[Exchange] = []
         self.served: dict[int, range] = {}
         self.time_is_over_at = math.inf
@@ -87,6 +89,7 @@ class Target:
         self._topics: list[str] = []
         self._groups: list[str] = []
         self._configs: list[tuple[int, str, str]] = []
+        self._afterwards: list[Callable[[], object]] = []
         self._numbers = itertools.count(1)
         self._prefix = f"c{uuid.uuid4().hex[:8]}"
 
@@ -107,14 +110,14 @@ class Target:
         host, port = self.host, self.port
         if broker_id is not None:
             host, port = next((broker.host, broker.port) for broker in self.metadata().brokers if broker.node_id == broker_id)
-        made = Connection(host, port, self._keep, self._deadline)
+        made = Connection(host, port, self._keep, self._deadline, self.security)
         self._connections.append(made)
         return made
 
     def ask(self, request: "Request[R]", version: int) -> R:
         """Ask on the shared connection; it is made anew where a check before made the broker close it."""
         if self._shared is None:
-            self._shared = Connection(self.host, self.port, self._keep, self._deadline)
+            self._shared = Connection(self.host, self.port, self._keep, self._deadline, self.security)
         try:
             return self._shared.ask(request, version)
         except Unexpected:
@@ -166,6 +169,10 @@ class Target:
     def unset_after(self, resource_type: int, resource_name: str, *names: str) -> None:
         """Take these configs from that broker, group, … after the check; a topic's go with the topic."""
         self._configs += [(resource_type, resource_name, name) for name in names]
+
+    def afterwards(self, action: Callable[[], object]) -> None:
+        """Do that after the check, the last first."""
+        self._afterwards.append(action)
 
     def wait_for_leaders(self, name: str, partitions: int) -> None:
         """A new topic is produced to and asked for its offsets only when its leaders have taken office (W-27)."""
@@ -305,7 +312,10 @@ class Target:
         topics, self._topics = self._topics, []
         groups, self._groups = self._groups, []
         configs, self._configs = self._configs, []
+        afterwards, self._afterwards = self._afterwards, []
         try:
+            for action in reversed(afterwards):
+                action()
             if topics:
                 self.ask(DeleteTopicsRequest(topic_names=topics, timeout_ms=10_000), 5)
             if groups:
