@@ -63,6 +63,7 @@ class LogDirectory:
         self._uncleanable: set[str] = set()
         self._not_opened_by_anybody: Callable[[], Iterable[PartitionId]] = tuple
         self._written_start_offsets: dict[checkpoints.TopicPartition, int] = {}
+        self._written_cleaned: dict[checkpoints.TopicPartition, int] = {}
         self._log_configs: dict[str, tuple[TopicConfig, LogConfig]] = {}
         self._stopped = False
 
@@ -71,6 +72,7 @@ class LogDirectory:
         self.was_clean = checkpoints.take_clean_shutdown_mark(self.files)
         self._start_offsets = checkpoints.read_offsets(self.files, checkpoints.LOG_START_OFFSETS)
         self._cleaned_up_to = checkpoints.read_offsets(self.files, checkpoints.CLEANED)
+        self._written_cleaned = dict(self._cleaned_up_to)
         self._recovery_points = checkpoints.read_offsets(self.files, checkpoints.RECOVERY_POINTS)
         for name in self.files.list(""):
             if name.endswith("-delete"):
@@ -122,12 +124,12 @@ class LogDirectory:
                 now_ms,
                 start_offset=self._start_offsets.get(key, 0),
                 recovery_point=self._recovery_points.get(key, 0),
+                cleaned_up_to=self._cleaned_up_to.get(key, 0),
                 clean=self.was_clean,
             )
             if not self.was_clean:
                 for _ in loader.recover(opened):
                     pass
-            opened.first_dirty_offset = self._cleaned_up_to.get(key, 0)
         opened.on_offline = self._log_went_offline
         self.logs[key] = opened
         if opened.offline is not None:
@@ -270,6 +272,7 @@ class LogDirectory:
                     found = cleaner.cleanable(one, self.clock.now_ms)
                     if found is not None:
                         yield from cleaner.clean(one, found, self.clock.now_ms)
+                        self._write_cleaned()
                 except CorruptBatch as error:
                     self._uncleanable.add(one.directory)
                     log.warning("%s is not compacted any more: %s", one.directory, error)
@@ -294,9 +297,16 @@ class LogDirectory:
         checkpoints.write_offsets(self.files, checkpoints.RECOVERY_POINTS, self._of_unopened(self._recovery_points) | recovery_points)
         high_watermarks = {key: one.high_watermark for key, one in self.logs.items() if one.end_offset}
         checkpoints.write_offsets(self.files, checkpoints.HIGH_WATERMARKS, self._of_unopened(self._recovery_points) | high_watermarks)
-        cleaned = {key: one.first_dirty_offset for key, one in self.logs.items() if one.first_dirty_offset}
-        checkpoints.write_offsets(self.files, checkpoints.CLEANED, self._of_unopened(self._cleaned_up_to) | cleaned)
+        self._write_cleaned()
         self.checkpoint_start_offsets()
+
+    def _write_cleaned(self) -> None:
+        """How far each log is compacted: up to there gaps are no loss, also once its cleanup policy is another one (see `loader`)."""
+        cleaned = self._of_unopened(self._cleaned_up_to)
+        cleaned |= {key: one.first_dirty_offset for key, one in self.logs.items() if one.first_dirty_offset}
+        if cleaned != self._written_cleaned:
+            checkpoints.write_offsets(self.files, checkpoints.CLEANED, cleaned)
+            self._written_cleaned = cleaned
 
     def _of_unopened(self, offsets: dict[checkpoints.TopicPartition, int]) -> dict[checkpoints.TopicPartition, int]:
         """What the last stop left of logs that nobody has asked for yet: it still holds."""

@@ -2,7 +2,7 @@
 
 A record survives while no newer one has its key; a tombstone also goes, `delete.retention.ms` after a round first saw it. What an aborted transaction
 wrote goes at once, its marker when nothing of it is left. A batch that is emptied stays, empty, where it is the last that is known of its producer or
-the last of a segment (Kafka lets that of the last segment of a group go): offsets and sequences go on from it.
+the last of the round: offsets and sequences go on from it.
 """
 
 from collections.abc import Callable
@@ -64,14 +64,12 @@ class BatchFilter:
         producers: ProducerState,
         now_ms: int,
         delete_retention_ms: int,
-        ends: set[int],
     ) -> None:
         self._keys = keys
         self._is_aborted = is_aborted
         self._producers = producers
         self._now_ms = now_ms
         self._delete_retention_ms = delete_retention_ms
-        self._ends = ends
         self._transactions_with_data: set[int] = set()
         self.kept_markers: set[int] = set()
         """The offsets of the markers that stay."""
@@ -125,7 +123,7 @@ class BatchFilter:
             (batch.is_control and batch.producer_epoch >= entry.epoch and not entry.batches)
             or any(known.last_offset == batch.last_offset for known in entry.batches[-1:])
         )
-        if not is_last_of_producer and batch.next_offset not in self._ends:
+        if not is_last_of_producer and batch.next_offset != self._keys.end_offset:
             return None
         return _rebuilt(batch, [], None)
 

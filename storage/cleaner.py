@@ -229,8 +229,7 @@ def _clean_group(log: UnifiedLog, group: list[LogSegment], keys: KeyMap, now_ms:
     aborted = AbortedRanges([])
     for segment in group:
         aborted.add(log.aborted.overlapping(segment.base_offset, segment.base_offset, keys.end_offset))
-    ends = {segment.base_offset for segment in group[1:]} | {_next_offset(group[-1]), keys.end_offset}
-    chosen = BatchFilter(keys, aborted.holds, log.producers, now_ms, log.config.delete_retention_ms, ends)
+    chosen = BatchFilter(keys, aborted.holds, log.producers, now_ms, log.config.delete_retention_ms)
     seen = 0
     for segment in group:
         for _, batch in segment.batches_from(0):
@@ -278,11 +277,6 @@ def _install(log: UnifiedLog, group: list[LogSegment], cleaned: _CleanedSegment)
     )
     for segment in group:
         segment.delete_marked()
-
-
-def _next_offset(segment: LogSegment) -> int:
-    last = segment.last_batch()
-    return segment.base_offset if last is None else last.next_offset
 
 
 def _run(syncs: list[Callable[[], None]]) -> None:

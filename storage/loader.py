@@ -40,10 +40,15 @@ def load(
     *,
     start_offset: int = 0,
     recovery_point: int = 0,
+    cleaned_up_to: int = 0,
     clean: bool = True,
 ) -> UnifiedLog:
-    """The log of a directory. Where the last stop was not clean, it must be run through `recover` before it is used."""
+    """The log of a directory. Where the last stop was not clean, it must be run through `recover` before it is used.
+
+    Up to `cleaned_up_to` there are gaps that compaction made, whatever the cleanup policy is now.
+    """
     loaded = UnifiedLog(files, directory, config, offload)
+    loaded.first_dirty_offset = cleaned_up_to
     try:
         names = _swapped_in(files, directory, files.list(directory))
         _load_segments(loaded, names, now_ms, start_offset)
@@ -91,7 +96,8 @@ def _recover(recovered: UnifiedLog) -> Iterator[int]:
     for number in range(first, len(recovered.segments)):
         segment = recovered.segments[number]
         size = segment.size
-        if segment.base_offset < end or (segment.base_offset > end and not recovered.config.is_compacted):
+        may_have_gaps = recovered.config.is_compacted or segment.base_offset <= recovered.first_dirty_offset
+        if segment.base_offset < end or (segment.base_offset > end and not may_have_gaps):
             _drop_from(recovered, number, f"the one before it ends at offset {end}")
             is_cut = True
             break

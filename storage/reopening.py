@@ -28,11 +28,18 @@ def reopen(
     for name in _unsynced_segments(gone.files, gone.directory, recovery_point):
         yield from _written_anew(gone, name)
     opened = loader.load(
-        gone.files, gone.directory, config, gone.offload, now_ms, start_offset=start_offset, recovery_point=recovery_point, clean=False
+        gone.files,
+        gone.directory,
+        config,
+        gone.offload,
+        now_ms,
+        start_offset=start_offset,
+        recovery_point=recovery_point,
+        cleaned_up_to=gone.first_dirty_offset,
+        clean=False,
     )
     for _ in loader.recover(opened):
         yield None
-    opened.first_dirty_offset = gone.first_dirty_offset
     return opened
 
 

@@ -85,6 +85,20 @@ def test_what_is_compacted_is_remembered_over_a_restart(files, clock):
     assert directory.log_of("t", 0, TOPIC_ID).first_dirty_offset == 1
 
 
+def test_what_was_compacted_is_known_after_a_crash_right_behind_it(files, clock):
+    """The cleanup policy may change right after the round: then only the checkpoint tells the gaps that it made from losses."""
+    directory = opened(files, clock, **{"log.flush.offset.checkpoint.interval.ms": "3600000"})
+    log = directory.log_of("t", 0, TOPIC_ID)
+    for value in (b"1", b"2"):
+        write(log, clock, b"k", value)
+        clock.advance(seconds=20)
+
+    directory = opened(files, clock)
+
+    assert not directory.was_clean
+    assert directory.log_of("t", 0, TOPIC_ID).first_dirty_offset == 1
+
+
 def test_no_cleaner_no_compaction(files, clock):
     directory = opened(files, clock, **{"log.cleaner.enable": "false"})
     log = directory.log_of("t", 0, TOPIC_ID)

@@ -50,7 +50,14 @@ class Logs:
         return loader.create(files, DIRECTORY, config or LogConfig(), self.elsewhere, 0)
 
     def reopen(
-        self, files: Files, config: LogConfig | None = None, *, clean: bool, start_offset: int = 0, recovery_point: int = 0
+        self,
+        files: Files,
+        config: LogConfig | None = None,
+        *,
+        clean: bool,
+        start_offset: int = 0,
+        recovery_point: int = 0,
+        cleaned_up_to: int = 0,
     ) -> UnifiedLog:
         log = loader.load(
             files,
@@ -61,6 +68,7 @@ class Logs:
             clean=clean,
             start_offset=start_offset,
             recovery_point=recovery_point,
+            cleaned_up_to=cleaned_up_to,
         )
         if not clean:
             for _ in loader.recover(log):

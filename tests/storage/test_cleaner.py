@@ -95,11 +95,9 @@ def test_the_newest_of_each_key_stays_where_it_was(logs, steps):
         elif step == "clean":
             clean(log)
         else:
-            cleaned_up_to = log.first_dirty_offset
             if arguments[0]:
                 log.close()
-            log = logs.reopen(files, CONFIG, clean=arguments[0])
-            log.first_dirty_offset = cleaned_up_to
+            log = logs.reopen(files, CONFIG, clean=arguments[0], cleaned_up_to=log.first_dirty_offset)
         assert log.offline is None
     found = records_in(log)
     assert log.end_offset == len(written)
@@ -130,6 +128,44 @@ def test_the_active_segment_is_not_touched_and_offsets_stay(logs):
     assert next(batches(log.read(0, 100).records)).base_offset == 4
     assert log.start_offset == 0
     assert not clean(log)
+
+
+def test_an_emptied_batch_goes_but_at_the_end_of_the_round(logs):
+    """As Kafka 4.3 does it: in the middle of a round whole segments may be left empty, and a later round takes what was its end."""
+    log = logs.create(MemoryFiles(), CONFIG)
+    for _ in range(8):
+        write(log, (b"k", b"x"))
+        log.roll(NOW_MS)
+    write(log, (b"other", b"without a newer one"))
+    write(log, (None, b"without a key"))
+    log.roll(NOW_MS)
+
+    clean(log)
+    assert shapes(log) == [(7, 7, 1), (8, 8, 1), (9, 9, 0)]
+    assert next(batches(log.read(0, 100).records)).base_offset == 7
+    assert (log.start_offset, log.end_offset) == (0, 10)
+
+    write(log, (b"k", b"y"))
+    log.roll(NOW_MS)
+    clean(log)
+    assert shapes(log) == [(8, 8, 1), (10, 10, 1)]
+    assert log.end_offset == 11
+
+
+def test_gaps_that_compaction_made_are_no_loss_under_another_policy(logs):
+    """After a crash a gap between segments says that one is lost, but where it was compacted before (the cleanup policy may be another one now)."""
+    files = MemoryFiles()
+    log = logs.create(files, replace(CONFIG, segment_bytes=150))
+    for number in range(5):
+        write(log, (b"ab"[number % 2 :][:1], b"x" * 60))
+        log.roll(NOW_MS)
+    clean(log)
+    assert offsets_in(log) == [3, 4]
+
+    reopened = logs.reopen(files, replace(CONFIG, is_compacted=False), clean=False, cleaned_up_to=log.first_dirty_offset)
+
+    assert offsets_in(reopened) == [3, 4]
+    assert reopened.end_offset == 5
 
 
 def test_an_emptied_batch_stays_where_it_is_its_producers_last(logs):
