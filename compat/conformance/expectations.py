@@ -17,6 +17,10 @@ class Unexpected(Exception):  # noqa: N818 - what the broker was
         self.within = repr(within) if within is not None else ""
 
 
+class NotServed(Exception):  # noqa: N818 - what the broker does with it
+    """The check turns out to need an API that the broker does not serve; says which."""
+
+
 class Where:
     """A value that is described rather than given: `offset=at_least(3)`."""
 

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from pykbroker.compat.check import Check, Needs, api_keys
 from pykbroker.compat.connection import Exchange
-from pykbroker.compat.expectations import Unexpected
+from pykbroker.compat.expectations import NotServed, Unexpected
 from pykbroker.compat.target import Target
 
 
@@ -78,6 +78,8 @@ def _run_one(check: Check, target: Target, offered: frozenset[str], timeout_s: f
         target.time_is_over_at = started + timeout_s
         try:
             check.run(target, version)
+        except NotServed as api:
+            return Result(check, Status.NOT_SERVED, time.monotonic() - started, f"{api}")
         except Unexpected as unexpected:
             return Result(check, Status.FAILED, time.monotonic() - started, f"{unexpected}", version, list(target.exchanges))
         except Exception as error:  # noqa: BLE001 - an answer that makes a check stumble is no pass
