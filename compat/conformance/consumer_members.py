@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
+from pykbroker.compat.check import Settings
 from pykbroker.compat.configs import GROUP, Change, Refusal, alter
 from pykbroker.compat.expectations import Unexpected, expect, expect_equal, expect_that
 from pykbroker.compat.participants import ready_group
@@ -19,6 +20,7 @@ from pykbroker.protocol.messages import (
 HEARTBEAT = ("ConsumerGroupHeartbeat", "ConsumerGroupDescribe")
 """The APIs that every check of a consumer group takes."""
 
+SHORT_CONSUMER_SESSIONS = Settings((("group.consumer.min.session.timeout.ms", "100"), ("group.consumer.min.heartbeat.interval.ms", "10")))
 JOINING, LEAVING, LEAVING_FOR_A_WHILE = 0, -1, -2
 REBALANCE_TIMEOUT_MS = 30_000
 _SHORTLY_S = 0.03
