@@ -55,9 +55,11 @@ def wait_for_records(target: Target, topic: Topic, offsets: list[int]) -> list[R
         time.sleep(0.05)
 
 
-def compacted_topic(target: Target) -> Topic:
-    """A topic that is compacted as soon as there is something to."""
-    return target.new_topic(cleanup_policy="compact", internal_segment_bytes=A_SEGMENT, min_cleanable_dirty_ratio="0.01")
+def compacted_topic(target: Target, **changed: str) -> Topic:
+    """A topic that is compacted as soon as there is something to, with small segments, and with these configs changed."""
+    return target.new_topic(
+        1, **{"cleanup_policy": "compact", "internal_segment_bytes": A_SEGMENT, "min_cleanable_dirty_ratio": "0.01", **changed}
+    )
 
 
 @check("N-01a", api=RETENTION, needs=QUICK_RETENTION)
