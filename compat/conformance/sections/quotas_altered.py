@@ -39,7 +39,7 @@ def kept(target: Target, entity: Entity, quotas: dict[str, float | None], versio
 @check("Q-06a", api=QUOTAS, versions="0-1")
 def quotas_that_cannot_be_are_refused(target: Target, version: int) -> None:
     """Given an unknown key, a key of users for an ip or the reverse, 0, less than 0, a fraction of a byte, or more than 63 bits, or no address
-    for an ip, INVALID_REQUEST says why, and nothing is set. KIP-546.
+    for an ip, or a key twice, INVALID_REQUEST says why, and nothing is set. KIP-546.
     """
     user, client = {USER: target.new_name("user")}, {CLIENT: target.new_name("client")}
     wrong: list[tuple[Entity, str, float]] = [
@@ -57,6 +57,9 @@ def quotas_that_cannot_be_are_refused(target: Target, version: int) -> None:
         answer = alter(target, entity, {key: value}, version=version)
         expect_equal(f"{key}={value} of {entity}", answer.error_code, ErrorCode.INVALID_REQUEST)
         expect(answer, error_message=NOT_EMPTY)
+    twice = entry_of(user, {RATE: 1000.0})
+    twice.ops.append(AlterClientQuotasRequest.OpData(key=RATE, value=2000.0))
+    expect(target.ask(AlterClientQuotasRequest(entries=[twice]), version).entries[0], error_code=ErrorCode.INVALID_REQUEST)
     for entity in (user, client):
         expect_equal("what is set", quotas_of(target, entity), {})
 
