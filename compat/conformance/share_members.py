@@ -119,7 +119,7 @@ class ShareMember:
     def fetch_request(self, acknowledged: Sequence[Acknowledged] = (), /, **changes: object) -> ShareFetchRequest:
         """Its next ShareFetch: all its partitions where the session opens, later those that it acknowledges."""
         parts: dict[bytes, dict[int, list[ShareFetchRequest.AcknowledgementBatch]]] = {}
-        if self.session_epoch == OPENING and changes.get("share_session_epoch", OPENING) == OPENING:
+        if changes.get("share_session_epoch", self.session_epoch) == OPENING:
             for topic in self.topics:
                 parts[topic.topic_id] = {partition: [] for partition in self.partitions}
         for one in acknowledged:
