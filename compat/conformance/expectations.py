@@ -14,11 +14,11 @@ class Unexpected(Exception):  # noqa: N818 - what the broker was
         self.field = field
         self.expected = shown(expected)
         self.found = shown(found)
-        self.within = repr(within) if within is not None else ""
+        self.within = within
 
 
-class NotServed(Exception):  # noqa: N818 - what the broker does with it
-    """The check turns out to need an API that the broker does not serve; says which."""
+class NotServed(Exception):  # noqa: N818 - what the API is
+    """The check needs an API, or a version of it, that the broker does not say it serves; the message names it."""
 
 
 class Where:

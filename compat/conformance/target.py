@@ -3,6 +3,7 @@
 The shorthands (`new_topic`, `produce`, `fetch`, …) insist on success; a check of the API itself asks with `ask`, and looks at the answer.
 """
 
+import contextlib
 import itertools
 import math
 import time
@@ -313,9 +314,10 @@ class Target:
         groups, self._groups = self._groups, []
         configs, self._configs = self._configs, []
         afterwards, self._afterwards = self._afterwards, []
-        try:
-            for action in reversed(afterwards):
+        for action in reversed(afterwards):
+            with contextlib.suppress(Exception):
                 action()
+        try:
             if topics:
                 self.ask(DeleteTopicsRequest(topic_names=topics, timeout_ms=10_000), 5)
             if groups:
@@ -327,7 +329,7 @@ class Target:
                 )
                 self.ask(IncrementalAlterConfigsRequest(resources=[one]), 1)
         except (Unexpected, OSError):
-            self._shared = None
+            self.close()
 
     def _delete_groups(self, groups: list[str]) -> None:
         """Whoever is a member leaves first, so that no session of a check is waited for."""
@@ -350,6 +352,7 @@ class Target:
         """Let go of the broker."""
         if self._shared is not None:
             self._shared.close()
+            self._shared = None
 
 
 def produce_request(

@@ -1,5 +1,6 @@
 """Q: telemetry: what clients are asked for, and when what they push is refused (KIP-714). A broker may answer these APIs without announcing them."""
 
+import uuid
 from typing import TYPE_CHECKING, TypeVar
 
 from pykbroker.compat.check import api_keys, check
@@ -69,7 +70,7 @@ def what_cannot_be_taken_is_refused(target: Target) -> None:
     TELEMETRY_TOO_LARGE; no client id, INVALID_REQUEST; an id that nobody was given, UNKNOWN_SUBSCRIPTION_ID. KIP-714.
     """
     clients = [subscribed(target, NO_ID) for _ in range(3)]
-    nobody = GetTelemetrySubscriptionsResponse(client_instance_id=bytes(range(16)), subscription_id=clients[0].subscription_id + 1)
+    nobody = GetTelemetrySubscriptionsResponse(client_instance_id=uuid.uuid4().bytes, subscription_id=clients[0].subscription_id + 1)
 
     expect(pushed(target, clients[0], subscription_id=clients[0].subscription_id + 1), error_code=ErrorCode.UNKNOWN_SUBSCRIPTION_ID)
     expect(pushed(target, clients[1], compression_type=NO_CODEC), error_code=ErrorCode.UNSUPPORTED_COMPRESSION_TYPE)
