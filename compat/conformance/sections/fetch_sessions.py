@@ -4,8 +4,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 from pykbroker.compat.check import Settings, check
-from pykbroker.compat.expectations import NOT_EMPTY, Where, expect, expect_equal, expect_that
+from pykbroker.compat.expectations import NOT_EMPTY, Where, at_least, expect, expect_equal, expect_that
 from pykbroker.compat.log_requests import PLENTY, Wanted, answered, fetch_request
+from pykbroker.compat.quotas import CLIENT, QUOTAS, Client, set_quota
 from pykbroker.compat.sections.fetch import FIRST_WITH_IDS, created_again
 from pykbroker.compat.sections.fetch_waits import LONG_MS
 from pykbroker.compat.sections.produce_answers import delete_records_request
@@ -17,6 +18,10 @@ NO_SESSION = 0
 A_SESSION = Where("the id of a session", lambda found: isinstance(found, int) and found != NO_SESSION)
 NOBODYS_SESSION = 2_000_000_011
 FULL, FINAL = 0, -1
+BYTE_RATE = 20_000
+WITHIN_QUOTA = 180_000
+MORE_THAN_IS_LEFT = 60_000
+"""Beside what is within: 20,000 a second are 200,000 over the ten seconds that a rate is taken of."""
 
 
 class Session:
@@ -319,6 +324,38 @@ def an_offset_out_of_range_is_told_until_it_is_in_range(target: Target, version:
     expect(quiet, responses=[])
 
 
+@check("FS-10a", api=("Fetch", *QUOTAS))
+def a_throttled_fetch_uses_up_its_epoch(target: Target) -> None:
+    """Given a fetch in a session that exceeds the client's quota, it is answered without partitions, with a throttle time and the session's id;
+    the session goes on with the next epoch. KIP-219.
+    """
+    topic = target.new_topic(partitions=3)
+    client = _almost_at_its_quota(target, topic)
+    first = client.ask(fetch_request([Wanted(topic, 1)], session_epoch=FULL), 12)
+    expect(first, error_code=ErrorCode.NONE, session_id=A_SESSION, throttle_time_ms=0)
+    expect_equal("the partitions of the first answer", partitions_of(first), [1])
+    target.produce(topic, [bytes(MORE_THAN_IS_LEFT)], partition=1)
+
+    held_back = client.ask(fetch_request([], session_id=first.session_id, session_epoch=1), 12)
+    next_one = client.ask(fetch_request([Wanted(topic, 1, 1)], session_id=first.session_id, session_epoch=2), 12)
+
+    expect(held_back, error_code=ErrorCode.NONE, session_id=first.session_id, responses=[], throttle_time_ms=at_least(1))
+    expect(next_one, error_code=ErrorCode.NONE, session_id=first.session_id)
+    client.ask(fetch_request([], session_id=first.session_id, session_epoch=FINAL), 12)
+
+
+@check("FS-10b", api=("Fetch", *QUOTAS))
+def a_throttled_full_fetch_tells_of_no_session(target: Target) -> None:
+    """Given a full fetch that exceeds the client's quota, it is answered without partitions, with a throttle time and session id 0. KIP-219."""
+    topic = target.new_topic(partitions=2)
+    client = _almost_at_its_quota(target, topic)
+    target.produce(topic, [bytes(MORE_THAN_IS_LEFT)], partition=1)
+
+    held_back = client.ask(fetch_request([Wanted(topic, 1)], session_epoch=FULL), 12)
+
+    expect(held_back, error_code=ErrorCode.NONE, session_id=NO_SESSION, responses=[], throttle_time_ms=at_least(1))
+
+
 @check("FS-11", api="Fetch", versions="7-18")
 def who_had_data_goes_to_the_end(target: Target, version: int) -> None:
     """Given a session in which partition 0 was answered with data, it comes last in the next answer that has data of all."""
@@ -409,3 +446,15 @@ def limits_hold_in_a_session_too(target: Target, version: int) -> None:
 
     expect_equal("the partitions with records", told, [[0], [1]])
     expect_equal("all partitions", sorted(everything), [0, 1])
+
+
+def _almost_at_its_quota(target: Target, topic: Topic) -> Client:
+    """A client that has fetched nearly all that it may, from partition 0."""
+    target.produce(topic, [bytes(WITHIN_QUOTA)])
+    client_id = target.new_name("client")
+    set_quota(target, {CLIENT: client_id}, "consumer_byte_rate", BYTE_RATE)
+    client = Client(target, client_id)
+    answer = client.ask(fetch_request([Wanted(topic)]), 12)
+    expect(answer, error_code=ErrorCode.NONE, throttle_time_ms=0)
+    expect(answered(answer)[0].data, records=NOT_EMPTY)
+    return client

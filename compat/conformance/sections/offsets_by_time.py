@@ -86,7 +86,7 @@ def latest_of_what_is_committed(target: Target, version: int) -> None:
     transaction.end(topic, committed=False)
 
 
-@check("L-03", api="ListOffsets", versions="7-11")
+@check("L-03a", api="ListOffsets", versions="7-11")
 def the_largest_timestamp(target: Target, version: int) -> None:
     """Given a tie for the largest timestamp, inside and after a gzip batch, the first record is answered with its time;
     an empty log: -1. KIP-734.
@@ -102,6 +102,23 @@ def the_largest_timestamp(target: Target, version: int) -> None:
 
     expect(largest, error_code=ErrorCode.NONE, offset=1, timestamp=now, leader_epoch=0)
     expect(of_nothing, error_code=ErrorCode.NONE, offset=-1, timestamp=-1)
+
+
+@check("L-03b", api=("ListOffsets", "DeleteRecords"), versions="7-11")
+def the_largest_timestamp_outlives_its_record(target: Target, version: int) -> None:
+    """Given the record with the largest timestamp, deleted by DeleteRecords while its segment is there, its offset and time are answered still;
+    that offset lies before the log's start.
+    """
+    topic = target.new_topic()
+    now = now_ms()
+    for timestamp in (now - 9, now, now - 7, now - 5):
+        target.produce(topic, timestamp=timestamp)
+
+    target.ask(delete_records_request(topic, 3), 2)
+
+    expect(target.list_offsets(topic, timestamp=EARLIEST, version=version), offset=3)
+    largest = target.list_offsets(topic, timestamp=MAX_TIMESTAMP, version=version)
+    expect(largest, error_code=ErrorCode.NONE, offset=1, timestamp=now)
 
 
 @check("L-04", api=("ListOffsets", "DeleteRecords"), versions="8-11")
@@ -240,15 +257,3 @@ def offsets_are_listed_for_any_replica(target: Target, version: int) -> None:
     for replica_id, timeout_ms in ((-2, 30_000), (5, 30_000), (99, 0), (-1, -5)):
         answer = listed(target, [(topic.name, 0, LATEST)], version, replica_id=replica_id, timeout_ms=timeout_ms)[0]
         expect(answer, error_code=ErrorCode.NONE, offset=1)
-
-
-@check("L-10", api="ListOffsets", versions="4-11")
-def the_epoch_of_the_asker(target: Target, version: int) -> None:
-    """Given the current leader epoch of the partition, ListOffsets is served; given one of the future, UNKNOWN_LEADER_EPOCH. KIP-320."""
-    topic = target.new_topic()
-    target.produce(topic)
-
-    for asked, error, offset in ((0, ErrorCode.NONE, 1), (7, ErrorCode.UNKNOWN_LEADER_EPOCH, -1)):
-        part = ListOffsetsRequest.ListOffsetsPartition(partition_index=0, current_leader_epoch=asked, timestamp=LATEST)
-        request = ListOffsetsRequest(topics=[ListOffsetsRequest.ListOffsetsTopic(name=topic.name, partitions=[part])])
-        expect(target.ask(request, version).topics[0].partitions[0], error_code=error, offset=offset)

@@ -15,9 +15,11 @@ from pykbroker.compat.tampering import (
     record_bytes,
     record_fields,
 )
-from pykbroker.compat.target import LATEST, Target, Topic
+from pykbroker.compat.target import LATEST, Target, Topic, produce_request
 from pykbroker.protocol.compression import CompressionType
 from pykbroker.protocol.errors import ErrorCode
+from pykbroker.protocol.header import read_response
+from pykbroker.protocol.messages import ProduceResponse
 from pykbroker.protocol.records import NewRecord, RecordBatch, TimestampType, batches, build_batch
 
 CODECS = (CompressionType.NONE, CompressionType.GZIP, CompressionType.SNAPPY, CompressionType.LZ4, CompressionType.ZSTD)
@@ -48,7 +50,7 @@ def log_start(version: int) -> int:
     return 0 if version >= 5 else -1
 
 
-@check("P-01", api="Produce", versions="3-13")
+@check("P-01a", api="Produce", versions="3-13")
 def no_records_are_refused_alone(target: Target, version: int) -> None:
     """Given records of no length for one partition of two, it is INVALID_RECORD without offsets, and the other is appended."""
     topic = target.new_topic(partitions=2)
@@ -58,6 +60,24 @@ def no_records_are_refused_alone(target: Target, version: int) -> None:
     expect(answers[0], error_code=ErrorCode.INVALID_RECORD, base_offset=-1, log_start_offset=-1, error_message=None)
     expect(answers[1], error_code=ErrorCode.NONE, base_offset=0)
     expect_equal("the records of the other", [one.value for one in target.records(topic, 1)], [b"a"])
+
+
+@check("P-01b", api="Produce", versions="3-13")
+def null_records_harm_nobody(target: Target, version: int) -> None:
+    """Given null records, nothing is appended and no success told: the partition is INVALID_RECORD, or the connection is closed or (Kafka 4.3)
+    stays silent; other connections are served.
+    """
+    topic = target.new_topic()
+    connection = target.connect()
+    request = produce_request(topic, None)
+    connection.send(request, version)
+
+    frame = None if connection.is_silent() else connection.receive_frame()
+    if frame is not None:
+        _, answer = read_response(ProduceResponse, version, frame)
+        expect(answer.responses[0].partition_responses[0], error_code=ErrorCode.INVALID_RECORD, base_offset=-1)
+
+    expect(target.produce_batch(topic, batch_of(b"a"), version=version), error_code=ErrorCode.NONE, base_offset=0)
 
 
 @check("P-02", api="Produce", versions="3-13")
