@@ -157,7 +157,11 @@ def a_members_classic_sync_is_unknown(target: Target, version: int) -> None:
     """Given SyncGroup for a member of a consumer group, in its epoch, UNKNOWN_MEMBER_ID, and nothing assigned. KIP-848."""
     member = member_of_all(target, topic_for_groups(target))
 
-    answer = target.ask(SyncGroupRequest(group_id=member.group_id, generation_id=member.epoch, member_id=member.member_id), version)
+    request = SyncGroupRequest(group_id=member.group_id, generation_id=member.epoch, member_id=member.member_id)
+    if version >= 5:
+        request.protocol_type, request.protocol_name = "consumer", "range"
+
+    answer = target.ask(request, version)
 
     expect(answer, error_code=ErrorCode.UNKNOWN_MEMBER_ID, assignment=b"")
 
