@@ -61,15 +61,22 @@ class Login:
 
 @dataclass(frozen=True, slots=True)
 class Security:
-    """What a connection does before the first request."""
+    """What a connection does before the first request. `login` and `tls` may be there for other connections than those of this protocol."""
 
     protocol: str = "PLAINTEXT"
     login: Login | None = None
     tls: ssl.SSLContext | None = field(default=None, repr=False)
 
+    @property
+    def logs_in(self) -> bool:
+        """Whether the protocol has SASL."""
+        return self.protocol.startswith("SASL")
+
     def wrapped(self, connected: socket.socket, host: str) -> socket.socket:
-        """The same connection, encrypted where it is to be."""
-        return connected if self.tls is None else self.tls.wrap_socket(connected, server_hostname=host)
+        """The same connection, encrypted where the protocol is."""
+        if not self.protocol.endswith("SSL"):
+            return connected
+        return (self.tls or tls_context()).wrap_socket(connected, server_hostname=host)
 
 
 PLAINTEXT = Security()
@@ -81,12 +88,15 @@ def read_command_config(path: str) -> Security:
 
 
 def security_of(settings: Mapping[str, str]) -> Security:
-    """A client's settings, `security.protocol` and what belongs to it. Raises SettingsError."""
+    """A client's settings: `security.protocol` and what belongs to it; what belongs to another protocol is kept for checks that try that one.
+    Raises SettingsError.
+    """
     protocol = settings.get("security.protocol", "PLAINTEXT").upper()
     if protocol not in PROTOCOLS:
         raise SettingsError(f"security.protocol is {protocol}; it can be one of {', '.join(PROTOCOLS)}")
-    login = _login_of(settings) if protocol.startswith("SASL") else None
-    return Security(protocol, login, _tls_of(settings) if protocol.endswith("SSL") else None)
+    has_login = protocol.startswith("SASL") or "sasl.mechanism" in settings
+    has_tls = protocol.endswith("SSL") or any(name.startswith("ssl.") for name in settings)
+    return Security(protocol, _login_of(settings) if has_login else None, _tls_of(settings) if has_tls else None)
 
 
 def tls_context(authority: str | None = None, certificate: str | None = None, password: str | None = None) -> ssl.SSLContext:

@@ -1,24 +1,17 @@
 """Q: telemetry: what clients are asked for, and when what they push is refused (KIP-714). A broker may answer these APIs without announcing them."""
 
 import uuid
-from typing import TYPE_CHECKING, TypeVar
 
-from pykbroker.compat.check import api_keys, check
-from pykbroker.compat.expectations import NotServed, Unexpected, at_least, expect, expect_that
+from pykbroker.compat.check import check
+from pykbroker.compat.expectations import at_least, expect, expect_that
 from pykbroker.compat.target import Target
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import (
     GetTelemetrySubscriptionsRequest,
     GetTelemetrySubscriptionsResponse,
-    Message,
     PushTelemetryRequest,
     PushTelemetryResponse,
 )
-
-if TYPE_CHECKING:
-    from pykbroker.protocol.messages import Request
-
-R = TypeVar("R", bound=Message)
 
 NO_ID = bytes(16)
 NO_COMPRESSION, GZIP, SNAPPY, LZ4, ZSTD = range(5)
@@ -96,7 +89,7 @@ def after_the_last_push_nothing_more_is_taken(target: Target) -> None:
 
 def subscribed(target: Target, client_instance_id: bytes) -> GetTelemetrySubscriptionsResponse:
     """GetTelemetrySubscriptions; its answer."""
-    return _asked(target, GetTelemetrySubscriptionsRequest(client_instance_id=client_instance_id))
+    return target.ask(GetTelemetrySubscriptionsRequest(client_instance_id=client_instance_id), 0)
 
 
 def pushed(
@@ -116,15 +109,4 @@ def pushed(
         compression_type=compression_type,
         metrics=metrics,
     )
-    return _asked(target, request)
-
-
-def _asked(target: Target, request: "Request[R]") -> R:
-    """Raises NotServed where the broker neither announces the API nor answers it."""
-    name = type(request).__name__.removesuffix("Request")
-    try:
-        return target.ask(request, 0)
-    except Unexpected:
-        if api_keys()[name] in target.served:
-            raise
-        raise NotServed(name) from None
+    return target.ask(request, 0)
