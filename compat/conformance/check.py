@@ -1,6 +1,7 @@
 """What a check is: a function with the id of the behaviour it tries, its sentence in its docstring, and what it needs of the broker."""
 
 import inspect
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -25,8 +26,8 @@ class Settings:
         return ", ".join(f"{name}={value}" for name, value in self.values)
 
 
-Needs = str | Settings | None
-"""`three brokers`, `an authorizer`, or Settings."""
+Needs = str | Settings | tuple[str | Settings, ...] | None
+"""`three brokers`, `an authorizer`, Settings; or several of these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,18 @@ class Check:
     def sentence(self) -> str:
         """What is given and what is expected."""
         return " ".join((inspect.getdoc(self.function) or "").split())
+
+    @property
+    def sources(self) -> list[str]:
+        """Where its sentence can be read up: the KIPs that it names, and its id among the semantics."""
+        kips = sorted(set(re.findall(r"KIP-\d+", self.sentence)), key=lambda kip: int(kip[4:]))
+        return [*kips, f"semantics {self.id}"]
+
+    @property
+    def wants(self) -> frozenset[str]:
+        """What it needs, a word each: `three brokers`, `group.max.size=3`."""
+        needs = self.needs if isinstance(self.needs, tuple) else (self.needs,)
+        return frozenset(word for one in needs if one is not None for word in _words(one))
 
     @property
     def takes_version(self) -> bool:
@@ -100,6 +113,10 @@ def all_checks() -> list[Check]:
 def api_keys() -> dict[str, int]:
     """The name of each API, as Kafka has it, and its key."""
     return {api.name: key for key, api in API_BY_KEY.items()}
+
+
+def _words(need: str | Settings) -> list[str]:
+    return [need] if isinstance(need, str) else [f"{name}={value}" for name, value in need.values]
 
 
 def _parsed(versions: str) -> Iterator[int]:

@@ -7,11 +7,13 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from pykbroker.compat.expectations import Unexpected
+from pykbroker.compat.expectations import NotServed, Unexpected
 from pykbroker.compat.security import PLAINTEXT, Login, Security, log_in
 from pykbroker.protocol import messages
+from pykbroker.protocol.apis import API_BY_KEY
 from pykbroker.protocol.header import read_response, request_frame
 from pykbroker.protocol.messages import Message
+from pykbroker.protocol.wire import Malformed
 
 if TYPE_CHECKING:
     from pykbroker.protocol.messages import Request
@@ -26,6 +28,7 @@ class Exchange(NamedTuple):
 
     sent: str
     answer: str
+    response: Message | None = None
 
 
 class Connection:
@@ -38,6 +41,8 @@ class Connection:
         keep: Callable[[Exchange], None],
         deadline: Callable[[], float] = lambda: math.inf,
         security: Security = PLAINTEXT,
+        *,
+        serves: Callable[[Message, int], bool] = lambda _request, _version: True,
     ) -> None:
         self._deadline = deadline
         connected = socket.create_connection((host, port), self._seconds_left(TIMEOUT_S))
@@ -46,14 +51,22 @@ class Connection:
         self._peeked = b""
         self._correlation_id = 0
         self._keep: Callable[[Exchange], None] = lambda _: None
-        if security.login is not None:
+        self._serves = serves
+        if security.logs_in and security.login is not None:
             self._log_in(security.login)
         self._keep = keep
 
     def ask(self, request: "Request[R]", version: int) -> R:
-        """Send a request and read its response. Raises Unexpected where the connection is closed instead."""
+        """Send a request and read its response. Raises Unexpected where the connection is closed instead; NotServed where the
+        broker did not say that it serves this, and does not answer either.
+        """
         self.send(request, version)
-        return self.receive(request, version)
+        try:
+            return self.receive(request, version)
+        except (Unexpected, Malformed):
+            if self._serves(request, version):
+                raise
+            raise NotServed(f"{API_BY_KEY[request.API_KEY].name} {version}") from None
 
     def send(self, request: Message, version: int, client_id: str | None = "conformance") -> int:
         """Send a request; its correlation id."""
@@ -78,7 +91,7 @@ class Connection:
             raise Unexpected("the connection", "an answer", "closed", request)
         response_class: type[R] = getattr(messages, type(request).__name__.removesuffix("Request") + "Response")
         correlation_id, response = read_response(response_class, version, frame)
-        self._keep(Exchange(sent, f"{response!r}"))
+        self._keep(Exchange(sent, f"{response!r}", response))
         if correlation_id != self._correlation_id and correlation_id > self._correlation_id:
             raise Unexpected("correlation_id", self._correlation_id, correlation_id)
         return response

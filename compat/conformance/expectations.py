@@ -18,7 +18,7 @@ class Unexpected(Exception):  # noqa: N818 - what the broker was
 
 
 class NotServed(Exception):  # noqa: N818 - what the API is
-    """The check needs an API, or a version of it, that the broker does not say it serves; the message names it."""
+    """The check turns out to need an API, or a version of it, that the broker does not serve; the message names it."""
 
 
 class Where:

@@ -267,8 +267,9 @@ def expect_seconds(what: str, seconds: float, least: float, most: float) -> None
 
 def broker_setting(target: Target, name: str) -> str:
     """The value of a setting of the broker that is asked."""
-    node_id = target.metadata("no such topic").brokers[0].node_id
-    resource = DescribeConfigsRequest.DescribeConfigsResource(resource_type=_BROKER, resource_name=str(node_id), configuration_keys=[name])
+    resource = DescribeConfigsRequest.DescribeConfigsResource(
+        resource_type=_BROKER, resource_name=str(target.node_id), configuration_keys=[name]
+    )
     found = target.ask(DescribeConfigsRequest(resources=[resource]), 4).results[0]
     expect(found, error_code=ErrorCode.NONE)
     return found.configs[0].value or ""

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from pykbroker.compat.connection import Connection, Exchange
-from pykbroker.compat.expectations import Unexpected, expect, expect_that
+from pykbroker.compat.expectations import NotServed, Unexpected, expect, expect_that
 from pykbroker.compat.security import PLAINTEXT, Security
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import (
@@ -49,6 +49,8 @@ T = TypeVar("T")
 
 EARLIEST, LATEST, MAX_TIMESTAMP = -2, -1, -3
 ALL_REPLICAS = -1
+GROUP, TRANSACTION = 0, 1
+NOBODY = -1
 PATIENCE_S = 20.0
 _KEPT_EXCHANGES = 6
 _DELETE = 1
@@ -75,7 +77,10 @@ class Member(NamedTuple):
 
 
 class Target:
-    """One broker (of a cluster, perhaps), reached at `host`:`port`."""
+    """One broker (of a cluster, perhaps), reached at `host`:`port`.
+
+    Of a cluster's other brokers a check need not know: new topics are led by this one, and groups and transactional ids are such as it coordinates.
+    """
 
     def __init__(self, host: str, port: int, security: Security = PLAINTEXT) -> None:
         self.host = host
@@ -83,6 +88,9 @@ class Target:
         self.security = security
         self.exchanges: list[Exchange] = []
         self.served: dict[int, range] = {}
+        self.node_id = NOBODY
+        """Its own id, by `look`; NOBODY where Metadata does not show the address at which it was reached."""
+        self.brokers: list[int] = []
         self.time_is_over_at = math.inf
         """By time.monotonic(): from then on nothing is asked any more, so that no broker can hang who puts it to the checks."""
         self._connections: list[Connection] = []
@@ -95,7 +103,8 @@ class Target:
         self._prefix = f"c{uuid.uuid4().hex[:8]}"
 
     def look(self) -> None:
-        """Ask what is served."""
+        """Ask what is served, and who the brokers are."""
+        self.served = {}
         try:
             answer = self.ask(ApiVersionsRequest(client_software_name="conformance", client_software_version="1"), 3)
         except (Unexpected, Malformed):  # a broker that knows older versions only answers in version 0, or not at all (KIP-511)
@@ -103,28 +112,50 @@ class Target:
             self._shared = None
             answer = self.ask(ApiVersionsRequest(), 0)
         self.served = {one.api_key: range(one.min_version, one.max_version + 1) for one in answer.api_keys}
+        self._find_itself()
+
+    def serves(self, request: type[Message] | Message, version: int) -> bool:
+        """Whether it says that it serves this API in this version; one that was not looked at may."""
+        return not self.served or version in self.served.get(request.API_KEY, ())
+
+    def _find_itself(self) -> None:
+        versions = self.served.get(MetadataRequest.API_KEY, range(0))
+        if not versions:
+            return
+        nothing = MetadataRequest(topics=[], allow_auto_topic_creation=False)
+        brokers = self.ask(nothing, min(versions[-1], MetadataRequest.VERSIONS[-1])).brokers
+        self.brokers = sorted(one.node_id for one in brokers)
+        at_port = [one for one in brokers if one.port == self.port]
+        named = [one for one in at_port if one.host == self.host] or at_port
+        if len(brokers) == 1 or len(named) == 1:
+            self.node_id = (named or brokers)[0].node_id
 
     # -- asking --------------------------------------------------------------------------------------------------
 
-    def connect(self, broker_id: int | None = None) -> Connection:
-        """A connection of the check's own, to that broker of the cluster, or to the one under test."""
-        host, port = self.host, self.port
+    def connect(
+        self, broker_id: int | None = None, *, address: tuple[str, int] | None = None, security: Security | None = None
+    ) -> Connection:
+        """A connection of the check's own: to that broker of the cluster, to that listener, or to where the suite itself has its own."""
+        host, port = address or (self.host, self.port)
         if broker_id is not None:
             host, port = next((broker.host, broker.port) for broker in self.metadata().brokers if broker.node_id == broker_id)
-        made = Connection(host, port, self._keep, self._deadline, self.security)
+        made = self._connected(host, port, security)
         self._connections.append(made)
         return made
 
     def ask(self, request: "Request[R]", version: int) -> R:
         """Ask on the shared connection; it is made anew where a check before made the broker close it."""
         if self._shared is None:
-            self._shared = Connection(self.host, self.port, self._keep, self._deadline, self.security)
+            self._shared = self._connected(self.host, self.port)
         try:
             return self._shared.ask(request, version)
-        except Unexpected:
+        except (Unexpected, NotServed):
             self._shared.close()
             self._shared = None
             raise
+
+    def _connected(self, host: str, port: int, security: Security | None = None) -> Connection:
+        return Connection(host, port, self._keep, self._deadline, security or self.security, serves=self.serves)
 
     def _deadline(self) -> float:
         return self.time_is_over_at
@@ -141,22 +172,44 @@ class Target:
 
     def new_group(self) -> str:
         """A group id; the group is deleted after the check if it is there."""
-        name = self.new_name("group")
+        name = self._coordinated_here("group", GROUP)
         self._groups.append(name)
         return name
+
+    def new_transactional_id(self) -> str:
+        """A transactional id."""
+        return self._coordinated_here("transaction", TRANSACTION)
+
+    def _coordinated_here(self, what: str, key_type: int) -> str:
+        """A new name whose coordinator is the broker under test; any where it is alone."""
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            name = self.new_name(what)
+            if len(self.brokers) < 2 or self.node_id == NOBODY:
+                return name
+            found = self.ask(FindCoordinatorRequest(key_type=key_type, coordinator_keys=[name]), 4).coordinators[0]
+            if found.error_code == ErrorCode.NONE and found.node_id == self.node_id:
+                return name
+            if time.monotonic() > deadline:
+                raise Unexpected(f"the broker as a coordinator for a {what}", "some names", found)
+            time.sleep(0.05 if found.error_code else 0)
 
     def forget_group_after(self, group_id: str) -> None:
         """Delete that group after the check."""
         self._groups.append(group_id)
 
     def new_topic(self, partitions: int = 1, **configs: str) -> Topic:
-        """A topic with leaders; configs with `_` for `.`: `new_topic(cleanup_policy="compact")`."""
+        """A topic with one replica, led by this broker; configs with `_` for `.`: `new_topic(cleanup_policy="compact")`."""
         topic = CreateTopicsRequest.CreatableTopic(
             name=self.new_name("topic"),
             num_partitions=partitions,
             replication_factor=1,
             configs=[CreateTopicsRequest.CreatableTopicConfig(name=name.replace("_", "."), value=value) for name, value in configs.items()],
         )
+        if len(self.brokers) > 1 and self.node_id != NOBODY:
+            here = CreateTopicsRequest.CreatableReplicaAssignment
+            topic.num_partitions = topic.replication_factor = -1
+            topic.assignments = [here(partition_index=index, broker_ids=[self.node_id]) for index in range(partitions)]
         answer = self.ask(CreateTopicsRequest(topics=[topic], timeout_ms=10_000), 7)
         expect(answer.topics[0], error_code=ErrorCode.NONE)
         self._topics.append(topic.name)
@@ -328,7 +381,7 @@ class Target:
                     resource_type=resource_type, resource_name=resource_name, configs=[change]
                 )
                 self.ask(IncrementalAlterConfigsRequest(resources=[one]), 1)
-        except (Unexpected, OSError):
+        except Exception:  # noqa: BLE001 - the next check has a new connection, and finds by itself what the broker is like
             self.close()
 
     def _delete_groups(self, groups: list[str]) -> None:

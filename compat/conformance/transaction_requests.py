@@ -128,7 +128,7 @@ def initialised(target: Target, transactional_id: str, version: int = 5, *, time
 
 def new_producer(target: Target, *, timeout_ms: int = 60_000) -> Identity:
     """A producer under a transactional id that nobody used before."""
-    return initialised(target, target.new_name("transaction"), timeout_ms=timeout_ms)
+    return initialised(target, target.new_transactional_id(), timeout_ms=timeout_ms)
 
 
 # -- the steps of a transaction ----------------------------------------------------------------------------------

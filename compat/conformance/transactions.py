@@ -19,6 +19,9 @@ from pykbroker.protocol.messages import (
 TRANSACTIONS = ("InitProducerId", "AddPartitionsToTxn", "EndTxn")
 """The APIs that it takes."""
 
+CONSUMER = -1
+"""The replica id of who is no replica; those see everything, whatever isolation they ask for."""
+
 _TRANSACTION = 1
 _NOT_YET = (
     ErrorCode.COORDINATOR_NOT_AVAILABLE,
@@ -32,7 +35,7 @@ class Transaction:
     """A producer with a transactional id; one transaction after the other."""
 
     def __init__(self, target: Target) -> None:
-        self.transactional_id = target.new_name("transaction")
+        self.transactional_id = target.new_transactional_id()
         self._target = target
         deadline = time.monotonic() + PATIENCE_S
         while True:
@@ -97,6 +100,6 @@ def last_stable_offset(target: Target, topic: Topic, partition: int = 0) -> int:
     """The end of what a reader of committed records sees."""
     part = ListOffsetsRequest.ListOffsetsPartition(partition_index=partition, timestamp=LATEST)
     topics = [ListOffsetsRequest.ListOffsetsTopic(name=topic.name, partitions=[part])]
-    answer = target.ask(ListOffsetsRequest(isolation_level=READ_COMMITTED, topics=topics), 7).topics[0].partitions[0]
+    answer = target.ask(ListOffsetsRequest(replica_id=CONSUMER, isolation_level=READ_COMMITTED, topics=topics), 7).topics[0].partitions[0]
     expect(answer, error_code=ErrorCode.NONE)
     return answer.offset

@@ -62,7 +62,7 @@ def what_is_not_being_moved_cannot_be_stopped(target: Target, version: int) -> N
 def replicas_that_cannot_be_are_refused(target: Target, version: int) -> None:
     """Given a broker that is not there, one twice, one below 0, or none, INVALID_REPLICA_ASSIGNMENT says why. KIP-455."""
     topic = target.new_topic()
-    broker = target.metadata().brokers[0].node_id
+    broker = target.node_id
     for replicas in ([NO_BROKER], [broker, broker], [-1], []):
         answer = _reassign(target, topic.name, [(0, replicas)], version)
 

@@ -125,7 +125,7 @@ def assignments_are_as_many_as_partitions_are_new(target: Target, version: int) 
     INVALID_REPLICA_ASSIGNMENT says why.
     """
     topic = target.new_topic()
-    broker = target.metadata().brokers[0].node_id
+    broker = target.node_id
     mine, foreign = Assignment(broker_ids=[broker]), Assignment(broker_ids=[9999])
     for assignments in ([mine, mine], [], [foreign], [Assignment(broker_ids=[])]):
         refused = _grow(target, [Growth(name=topic.name, count=2, assignments=assignments)], version)[0]

@@ -94,7 +94,7 @@ def an_assignment_stands_for_both_numbers(target: Target, version: int) -> None:
     """Given replicas assigned by hand and -1 for both numbers, the topic has the partitions assigned, and v5 tells so; with a number beside
     them it is INVALID_REQUEST.
     """
-    broker = target.metadata().brokers[0].node_id
+    broker = target.node_id
     assignments = [Assignment(partition_index=1, broker_ids=[broker]), Assignment(partition_index=0, broker_ids=[broker])]
     topic = _topic(target, DEFAULT, DEFAULT, assignments)
     partitions_too, replicas_too = _topic(target, 2, DEFAULT, assignments), _topic(target, DEFAULT, 1, assignments)
@@ -113,7 +113,7 @@ def an_assignment_that_cannot_be_is_refused(target: Target, version: int) -> Non
     """Given an assignment with a gap, a partition twice, a broker that is not there or named twice, no broker, or as many replicas here as not
     there, INVALID_REPLICA_ASSIGNMENT says why.
     """
-    broker = target.metadata().brokers[0].node_id
+    broker = target.node_id
     wrong: dict[str, list[tuple[int, list[int]]]] = {
         "a gap": [(0, [broker]), (2, [broker])],
         "not from 0": [(1, [broker])],
