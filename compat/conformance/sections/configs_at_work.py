@@ -20,8 +20,11 @@ from pykbroker.compat.configs import (
     own_id,
     replace,
 )
+from pykbroker.compat.consumer_members import HEARTBEAT, described, member_of_all, topic_for_groups
 from pykbroker.compat.expectations import NOT_EMPTY, at_least, expect, expect_equal, expect_that, one_of
-from pykbroker.compat.target import Target, Topic, eventually
+from pykbroker.compat.sections.retention import HALF_AN_HOUR_MS, QUICK_RETENTION, wait_for_start
+from pykbroker.compat.tampering import now_ms
+from pykbroker.compat.target import EARLIEST, Target, Topic, eventually
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import ApiVersionsRequest, ConsumerGroupHeartbeatRequest, ProduceResponse
 from pykbroker.protocol.records import NewRecord, build_batch
@@ -32,6 +35,7 @@ LEVELS = ("TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL")
 ROOT = "root"
 GROUP_CONFIGS = 17
 JOINING, LEAVING = 0, -1
+RETENTION_CHECK_S = 0.3
 
 
 @check("K-08a", api=("Produce", "IncrementalAlterConfigs"), versions="3-13")
@@ -85,6 +89,19 @@ def no_more_replicas_are_waited_for_than_there_are(target: Target, version: int)
 
     eventually(lambda: entry(target, TOPIC, topic.name, "min.insync.replicas").value, lambda found: found == "2", "it is set")
     expect(_produce(target, topic, b"x", version), error_code=ErrorCode.NONE, base_offset=0)
+
+
+@check("K-08e", api=("Produce", "IncrementalAlterConfigs"), needs=QUICK_RETENTION)
+def the_next_look_at_old_segments_heeds_retention_ms(target: Target) -> None:
+    """Given a record of half an hour ago on a topic that keeps it, retention.ms set to a minute takes it. KIP-226."""
+    topic = target.new_topic(retention_ms="-1")
+    expect(_produce(target, topic, b"x", 12, timestamp=now_ms() - HALF_AN_HOUR_MS), error_code=ErrorCode.NONE)
+    time.sleep(2 * RETENTION_CHECK_S)
+    expect(target.list_offsets(topic, timestamp=EARLIEST), offset=0)
+
+    expect_equal("the answer", alter(target, TOPIC, topic.name, [Change("retention.ms", "60000")]), DONE)
+
+    wait_for_start(target, topic, 1)
 
 
 @check("K-10a", api=("IncrementalAlterConfigs", "DescribeConfigs"), versions="0-1")
@@ -235,7 +252,7 @@ def groups_and_metrics_may_be_replaced_too(target: Target, version: int) -> None
         _wait_for_default(target, resource_type, name, config[0])
 
 
-@check("K-18", api=("ConsumerGroupHeartbeat", "IncrementalAlterConfigs"), versions="0-1")
+@check("K-18a", api=("ConsumerGroupHeartbeat", "IncrementalAlterConfigs"), versions="0-1")
 def a_groups_heartbeat_interval_is_told_to_its_members(target: Target, version: int) -> None:
     """Given consumer.heartbeat.interval.ms set to 7000 for a group, the next heartbeat's answer says so. KIP-848."""
     group, member = target.new_group(), "conformance-member-0001"
@@ -258,6 +275,21 @@ def a_groups_heartbeat_interval_is_told_to_its_members(target: Target, version: 
     beat = ConsumerGroupHeartbeatRequest(group_id=group, member_id=first.member_id or "", member_epoch=first.member_epoch)
     eventually(lambda: target.ask(beat, version).heartbeat_interval_ms, lambda found: found == 7000, "the new interval is told")
     target.ask(ConsumerGroupHeartbeatRequest(group_id=group, member_id=member, member_epoch=LEAVING), version)
+
+
+@check("K-18b", api=(*HEARTBEAT, "IncrementalAlterConfigs"))
+def another_assignor_of_a_member_is_no_new_epoch_yet(target: Target) -> None:
+    """Given a stable member that names another assignor in a heartbeat, the group's epoch is what it was, and the group tells the new assignor.
+    KIP-848.
+    """
+    member = member_of_all(target, topic_for_groups(target), assignor="range")
+    before = described(target, member.group_id)
+    expect(before, assignor_name="range")
+
+    expect(member.heartbeat(server_assignor="uniform"), error_code=ErrorCode.NONE, member_epoch=before.group_epoch)
+
+    expect(described(target, member.group_id), assignor_name="uniform", group_epoch=before.group_epoch)
+    member.leave()
 
 
 @check("K-19a", api=("IncrementalAlterConfigs", "ApiVersions"), versions="0-1", alone=True)

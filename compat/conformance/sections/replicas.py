@@ -4,13 +4,14 @@ from collections.abc import Sequence
 
 from pykbroker.compat.check import check
 from pykbroker.compat.expectations import NOT_EMPTY, at_least, expect, expect_equal, expect_that
-from pykbroker.compat.target import Target
+from pykbroker.compat.target import Target, eventually
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import (
     AlterPartitionReassignmentsRequest,
     AlterPartitionReassignmentsResponse,
     AlterReplicaLogDirsRequest,
     ApiVersionsRequest,
+    ConsumerGroupHeartbeatRequest,
     DescribeLogDirsRequest,
     DescribeLogDirsResponse,
     ElectLeadersRequest,
@@ -25,6 +26,8 @@ NO_PARTITION = 9
 NO_BROKER = 9999
 
 Reassigned = AlterPartitionReassignmentsRequest.ReassignablePartition
+UPGRADE, SAFE_DOWNGRADE = 1, 2
+GROUP_VERSION = "group.version"
 
 
 @check("A-11", api="ElectLeaders", versions="0-2")
@@ -215,6 +218,42 @@ def the_level_that_is_is_no_update(target: Target, version: int) -> None:
     expect(nothing, error_code=ErrorCode.NONE, error_message=None, results=[])
 
 
+@check("A-23c", api="UpdateFeatures", versions="1-2")
+def a_kind_of_upgrade_that_nobody_knows_is_refused(target: Target, version: int) -> None:
+    """Given an upgrade type other than 1, 2 and 3, INVALID_UPDATE_VERSION, says why, also where the level would be the same. KIP-778."""
+    level = _levels(target)["metadata.version"]
+    for upgrade_type in (0, 4):
+        answer = target.ask(_update("metadata.version", level, upgrade_type), version)
+
+        expect(answer, error_code=ErrorCode.INVALID_UPDATE_VERSION, error_message=NOT_EMPTY, results=[])
+
+
+@check("A-23d", api=("UpdateFeatures", "ConsumerGroupHeartbeat"), versions="1-2", alone=True)
+def a_feature_goes_down_where_leave_is_given(target: Target, version: int) -> None:
+    """Given a consumer group, group.version goes from 1 to 0 by a safe downgrade all the same, and is not finalized any more; it comes back by an
+    upgrade. KIP-778.
+    """
+    group = target.new_group()
+    target.wait_for_coordinator(group)
+    target.afterwards(lambda: target.ask(_update(GROUP_VERSION, 1), 2))
+    joining = ConsumerGroupHeartbeatRequest(
+        group_id=group,
+        member_id=target.new_name("member"),
+        rebalance_timeout_ms=10_000,
+        subscribed_topic_names=[target.new_name("topic")],
+        topic_partitions=[],
+    )
+    expect(target.ask(joining, 1), error_code=ErrorCode.NONE)
+
+    down = target.ask(_update(GROUP_VERSION, 0, SAFE_DOWNGRADE), version)
+    eventually(lambda: _levels(target), lambda found: GROUP_VERSION not in found, "the feature is not finalized")
+    up = target.ask(_update(GROUP_VERSION, 1), version)
+
+    expect(down, error_code=ErrorCode.NONE, error_message=None)
+    expect(up, error_code=ErrorCode.NONE, error_message=None)
+    eventually(lambda: _levels(target), lambda found: found.get(GROUP_VERSION) == 1, "the feature is finalized")
+
+
 def _elect(target: Target, name: str, partitions: Sequence[int], version: int, election: int = PREFERRED) -> ElectLeadersResponse:
     wanted = ElectLeadersRequest.TopicPartitions(topic=name, partitions=list(partitions))
     request = ElectLeadersRequest(topic_partitions=[wanted], timeout_ms=10_000)
@@ -239,10 +278,9 @@ def _log_dirs(target: Target, topics: list[DescribeLogDirsRequest.DescribableLog
     return target.ask(DescribeLogDirsRequest(topics=topics), version)
 
 
-def _update(feature: str, level: int) -> UpdateFeaturesRequest:
-    return UpdateFeaturesRequest(
-        timeout_ms=10_000, feature_updates=[UpdateFeaturesRequest.FeatureUpdateKey(feature=feature, max_version_level=level)]
-    )
+def _update(feature: str, level: int, upgrade_type: int = UPGRADE) -> UpdateFeaturesRequest:
+    update = UpdateFeaturesRequest.FeatureUpdateKey(feature=feature, max_version_level=level, upgrade_type=upgrade_type)
+    return UpdateFeaturesRequest(timeout_ms=10_000, feature_updates=[update])
 
 
 def _levels(target: Target) -> dict[str, int]:

@@ -5,17 +5,29 @@ import struct
 from pykbroker.compat.check import check
 from pykbroker.compat.connection import NO_TAGS, raw_request
 from pykbroker.compat.expectations import Unexpected, at_least, expect, expect_equal, expect_that
-from pykbroker.compat.target import Target
+from pykbroker.compat.log_requests import produce_request_of
+from pykbroker.compat.tampering import batch_of
+from pykbroker.compat.target import Target, eventually
+from pykbroker.compat.transactions import TRANSACTIONS, Transaction
 from pykbroker.protocol.apis import API_BY_KEY
 from pykbroker.protocol.codec import encode
 from pykbroker.protocol.errors import ErrorCode
-from pykbroker.protocol.messages import ApiVersionsRequest, ApiVersionsResponse, InitProducerIdRequest, ProduceRequest
+from pykbroker.protocol.messages import (
+    ApiVersionsRequest,
+    ApiVersionsResponse,
+    EndTxnRequest,
+    InitProducerIdRequest,
+    ProduceRequest,
+    UpdateFeaturesRequest,
+)
 
 API_VERSIONS = 18
 PRODUCE = 0
 INIT_PRODUCER_ID = 22
 TELEMETRY = (71, 72)
 NEVER_ON_A_BROKERS_LISTENER = (4, 5, 6, 7, 52, 53, 58, 62, 67, 999, -1)
+TRANSACTION_VERSION = "transaction.version"
+UPGRADE, SAFE_DOWNGRADE = 1, 2
 REFUSED_NAMES = ("", "-x", "a b", "a.", "a_b", "é", "a\n")
 
 
@@ -235,3 +247,36 @@ def _api_versions(target: Target, version: int) -> ApiVersionsResponse:
     if answer.error_code:
         raise Unexpected("error_code", ErrorCode.NONE, answer.error_code, answer)
     return answer
+
+
+@check("W-26", api=("UpdateFeatures", "Produce", *TRANSACTIONS), alone=True)
+def levels_of_features_are_hints(target: Target) -> None:
+    """Given transaction.version 1 finalized, Produce v12 makes its partition part of the transaction all the same, and EndTxn v5 answers the next
+    epoch. KIP-890.
+    """
+    topic = target.new_topic()
+    target.afterwards(lambda: target.ask(_transaction_version(2, UPGRADE), 2))
+    lowered = target.ask(_transaction_version(1, SAFE_DOWNGRADE), 2)
+    expect(lowered, error_code=ErrorCode.NONE)
+    eventually(lambda: _level_of(target, TRANSACTION_VERSION), lambda level: level == 1, "transaction.version is 1")
+    transaction = Transaction(target)
+    producer_id, epoch = transaction.producer_id, transaction.producer_epoch
+    records = batch_of(producer_id=producer_id, producer_epoch=epoch, base_sequence=0, is_transactional=True)
+    ending = EndTxnRequest(transactional_id=transaction.transactional_id, producer_id=producer_id, producer_epoch=epoch, committed=True)
+
+    request = produce_request_of([(topic, 0, records)], transactional_id=transaction.transactional_id)
+    appended = target.ask(request, 12).responses[0].partition_responses[0]
+    ended = target.ask(ending, 5)
+
+    expect(appended, error_code=ErrorCode.NONE, base_offset=0)
+    expect(ended, error_code=ErrorCode.NONE, producer_id=producer_id, producer_epoch=epoch + 1)
+
+
+def _transaction_version(level: int, upgrade_type: int) -> UpdateFeaturesRequest:
+    update = UpdateFeaturesRequest.FeatureUpdateKey(feature=TRANSACTION_VERSION, max_version_level=level, upgrade_type=upgrade_type)
+    return UpdateFeaturesRequest(timeout_ms=10_000, feature_updates=[update])
+
+
+def _level_of(target: Target, feature: str) -> int:
+    answer = target.ask(ApiVersionsRequest(client_software_name="a", client_software_version="1"), 3)
+    return next((one.max_version_level for one in answer.finalized_features if one.name == feature), 0)
