@@ -64,6 +64,15 @@ class User:
             self._ready = None
             raise
 
+    def take_password_away(self) -> None:
+        """Delete the credential."""
+        gone = AlterUserScramCredentialsRequest.ScramCredentialDeletion(name=self.name, mechanism=MECHANISM_IDS[self.login.mechanism])
+        self.target.ask(AlterUserScramCredentialsRequest(deletions=[gone]), 0)
+
+    def expect_refused(self) -> None:
+        """The login is refused, at once or in a little while."""
+        eventually(self._try_to_log_in, lambda found: found is None, "the login is refused")
+
     def _give_password(self) -> None:
         hash_name, mechanism = SCRAM_HASHES[self.login.mechanism], MECHANISM_IDS[self.login.mechanism]
         salt = os.urandom(16)
@@ -71,8 +80,7 @@ class User:
         made = AlterUserScramCredentialsRequest.ScramCredentialUpsertion(
             name=self.name, mechanism=mechanism, iterations=FEWEST_ITERATIONS, salt=salt, salted_password=salted
         )
-        gone = AlterUserScramCredentialsRequest.ScramCredentialDeletion(name=self.name, mechanism=mechanism)
-        self.target.afterwards(lambda: self.target.ask(AlterUserScramCredentialsRequest(deletions=[gone]), 0))
+        self.target.afterwards(self.take_password_away)
         answer = self.target.ask(AlterUserScramCredentialsRequest(upsertions=[made]), 0)
         expect_equal("the users", [one.user for one in answer.results], [self.name])
         expect(answer.results[0], error_code=ErrorCode.NONE)
@@ -86,13 +94,16 @@ class User:
             return None
 
 
-def log_in_as(target: Target, login: Login | None) -> Connection:
-    """A connection to the SASL listener; None does not log in."""
+def log_in_as(target: Target, login: Login) -> Connection:
+    """A connection to the SASL listener on which that user has logged in."""
     protocol, address = sasl_listener(target)
-    made = target.connect(address=address, security=Security("SSL" if protocol == "SASL_SSL" else "PLAINTEXT", tls=target.security.tls))
-    if login is None:
-        return made
     return target.connect(address=address, security=Security(protocol, login, target.security.tls))
+
+
+def connect_to_log_in(target: Target) -> Connection:
+    """A connection to the SASL listener on which nobody has logged in yet."""
+    protocol, address = sasl_listener(target)
+    return target.connect(address=address, security=Security(protocol, None, target.security.tls))
 
 
 def sasl_listener(target: Target) -> tuple[str, tuple[str, int]]:
