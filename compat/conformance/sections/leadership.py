@@ -1,4 +1,4 @@
-"""A, M, W: who leads, who follows, who has nothing to do with a partition, and how leaders and replicas move. Three brokers are needed."""
+"""A, L, M, P, W: who leads, who follows, who has nothing to do with a partition, and how leaders and replicas move. Three brokers are needed."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -10,6 +10,7 @@ from pykbroker.compat.target import Target, Topic, eventually, produce_request
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import (
     AlterPartitionReassignmentsRequest,
+    CreatePartitionsRequest,
     CreateTopicsRequest,
     DeleteRecordsRequest,
     DescribeTopicPartitionsRequest,
@@ -216,6 +217,64 @@ def the_number_of_replicas_may_be_held(target: Target, version: int) -> None:
         eventually(
             lambda: sorted(_partition(target, led).isr_nodes), lambda found: found == sorted(led.brokers[:2]), "there are two replicas"
         )
+
+
+@check("P-20", api="Produce", versions="3-13", needs=THREE)
+def who_does_not_wait_for_the_replicas_is_told_so(target: Target, version: int) -> None:
+    """Given acks=-1 and a timeout of 0 ms, which no follower keeps, REQUEST_TIMED_OUT with the real offsets; the record stays, and is visible
+    when the followers have it.
+    """
+    led = _led(target, replicas=3)
+    records = build_batch([NewRecord(b"late", timestamp=1)])
+
+    answer = led.connections[0].ask(produce_request(led.topic, records, timeout_ms=0), version).responses[0].partition_responses[0]
+
+    expect(answer, error_code=ErrorCode.REQUEST_TIMED_OUT, base_offset=0, log_start_offset=0 if version >= 5 else -1)
+    found = eventually(
+        lambda: led.connections[0].ask(_fetch(led.topic), 12).responses[0].partitions[0],
+        lambda one: bool(one.records),
+        "the record becomes visible",
+    )
+    expect(found, error_code=ErrorCode.NONE, high_watermark=1)
+
+
+@check("L-20", api="DeleteRecords", versions="0-2", needs=THREE)
+def a_deletion_that_followers_have_not_seen_is_told_so(target: Target, version: int) -> None:
+    """Given DeleteRecords with a timeout of 0 ms, which no follower keeps, REQUEST_TIMED_OUT with the followers' low watermark, and the leader's
+    log starts there already.
+    """
+    led = _led(target, replicas=3)
+    _append(led)
+    part = DeleteRecordsRequest.DeleteRecordsPartition(partition_index=0, offset=1)
+    topics = [DeleteRecordsRequest.DeleteRecordsTopic(name=led.topic.name, partitions=[part])]
+
+    answer = led.connections[0].ask(DeleteRecordsRequest(topics=topics, timeout_ms=0), version).topics[0].partitions[0]
+
+    expect(answer, error_code=ErrorCode.REQUEST_TIMED_OUT, low_watermark=0)
+    start = led.connections[0].ask(_fetch(led.topic), 12).responses[0].partitions[0]
+    expect(start, error_code=ErrorCode.OFFSET_OUT_OF_RANGE)
+
+
+@check("A-22", api=("CreateTopics", "CreatePartitions"), needs=THREE)
+def partitions_of_a_topic_have_as_many_replicas(target: Target) -> None:
+    """Given an assignment of two replicas for one partition and one for another, INVALID_REPLICA_ASSIGNMENT says why; so it is for a partition
+    that is added with fewer than those that are there.
+    """
+    led = _led(target, replicas=2)
+    name = target.new_name("topic")
+    assignments = [
+        CreateTopicsRequest.CreatableReplicaAssignment(partition_index=index, broker_ids=led.brokers[: 2 - index]) for index in range(2)
+    ]
+    creation = CreateTopicsRequest.CreatableTopic(name=name, num_partitions=-1, replication_factor=-1, assignments=assignments)
+    addition = CreatePartitionsRequest.CreatePartitionsTopic(
+        name=led.topic.name, count=2, assignments=[CreatePartitionsRequest.CreatePartitionsAssignment(broker_ids=led.brokers[:1])]
+    )
+
+    made = target.ask(CreateTopicsRequest(topics=[creation], timeout_ms=WAIT_FOR_ALL_MS), 7).topics[0]
+    added = target.ask(CreatePartitionsRequest(topics=[addition], timeout_ms=WAIT_FOR_ALL_MS), 3).results[0]
+
+    for answer in (made, added):
+        expect(answer, error_code=ErrorCode.INVALID_REPLICA_ASSIGNMENT, error_message=NOT_EMPTY)
 
 
 def _led(target: Target, *, replicas: int) -> Led:
