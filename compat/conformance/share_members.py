@@ -9,6 +9,7 @@ from pykbroker.compat.expectations import Unexpected, expect, expect_equal, expe
 from pykbroker.compat.target import PATIENCE_S, Target, Topic, eventually
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import (
+    DeleteGroupsRequest,
     DescribeShareGroupOffsetsRequest,
     DescribeShareGroupOffsetsResponse,
     Message,
@@ -33,6 +34,8 @@ READING = ("ShareFetch", "ShareGroupHeartbeat")
 """The APIs that it takes to acquire records."""
 ACKNOWLEDGING = ("ShareAcknowledge", *READING)
 EARLIEST = Change("share.auto.offset.reset", "earliest")
+AT_ONCE = Change("share.assignment.interval.ms", "0")
+"""Members need not wait for their assignment."""
 
 Partition = ShareFetchResponse.PartitionData
 _NOT_YET = (ErrorCode.COORDINATOR_LOAD_IN_PROGRESS, ErrorCode.NOT_COORDINATOR, ErrorCode.COORDINATOR_NOT_AVAILABLE)
@@ -265,8 +268,17 @@ def expect_part(answer: ShareAcknowledgeResponse, error_code: ErrorCode, **field
 
 def share_group(target: Target, *configs: Change) -> str:
     """The id of a new share group with these configs; it reads from the earliest record unless they say otherwise."""
-    group_id = target.new_group()
-    changes = [*configs] if any(one.name == EARLIEST.name for one in configs) else [EARLIEST, *configs]
+    return configured_group(target, EARLIEST, *configs)
+
+
+def configured_group(target: Target, *configs: Change) -> str:
+    """The id of a new share group with these configs; where one comes twice, the last counts.
+
+    It is deleted before its topics are, since otherwise Kafka takes half a minute for it.
+    """
+    group_id = target.new_name("group")
+    target.afterwards(lambda: target.ask(DeleteGroupsRequest(groups_names=[group_id]), 2))
+    changes = list({one.name: one for one in (AT_ONCE, *configs)}.values())
     expect_equal("the answer to IncrementalAlterConfigs", alter(target, GROUP, group_id, changes).error_code, ErrorCode.NONE)
     target.unset_after(GROUP, group_id, *(one.name for one in changes))
     for one in changes:
