@@ -1,11 +1,15 @@
 """Puts a broker to the checks, one after the other, and says of each: passed, failed, skipped (what it needs is not there) or not served."""
 
+import math
+import threading
 import time
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from pykbroker.compat.check import Check, Needs, api_keys
+from pykbroker.compat.check import Check, api_keys
 from pykbroker.compat.connection import Exchange
 from pykbroker.compat.expectations import NotServed, Unexpected
 from pykbroker.compat.target import Target
@@ -35,6 +39,7 @@ class Result:
 CHECK_TIMEOUT_S = 90.0
 """A check takes a second or two; one that goes round all versions of an API, and waits in each, longer."""
 CLEAN_UP_TIMEOUT_S = 20.0
+TIME_IS_OVER = "the time for the whole suite was over"
 
 
 def run(
@@ -44,19 +49,66 @@ def run(
     offered: frozenset[str] = frozenset(),
     seen: Callable[[Result], None] = lambda _: None,
     check_timeout_s: float = CHECK_TIMEOUT_S,
+    ends_at: float = math.inf,
 ) -> list[Result]:
     """Every check, in the order given; `offered` is what the broker has of what checks may need. `seen` is told of each result.
 
-    A check that takes longer than `check_timeout_s` has failed: no broker hangs the run.
+    A check that takes longer than `check_timeout_s` has failed: no broker hangs the run. Those whose turn comes after `ends_at`, by time.monotonic(),
+    are skipped.
     """
     target.time_is_over_at = time.monotonic() + check_timeout_s
     target.look()
     results = []
     for one in checks:
-        result = _run_one(one, target, offered, check_timeout_s)
+        if time.monotonic() < ends_at:
+            result = _run_one(one, target, offered, check_timeout_s)
+        else:
+            result = Result(one, Status.SKIPPED, detail=TIME_IS_OVER)
         results.append(result)
         seen(result)
     return results
+
+
+def run_together(
+    checks: Sequence[Check],
+    new_target: Callable[[], Target],
+    *,
+    jobs: int,
+    offered: frozenset[str] = frozenset(),
+    seen: Callable[[Result], None] = lambda _: None,
+    check_timeout_s: float = CHECK_TIMEOUT_S,
+    ends_at: float = math.inf,
+) -> list[Result]:
+    """The same by several hands: most of a check's time is waiting. Those that change the whole cluster come at the end, one after the other."""
+    waiting = deque(check for check in checks if not check.alone)
+    telling = threading.Lock()
+
+    def tell(result: Result) -> None:
+        with telling:
+            seen(result)
+
+    def work(taken: Iterable[Check]) -> list[Result]:
+        target = new_target()
+        try:
+            return run(taken, target, offered=offered, seen=tell, check_timeout_s=check_timeout_s, ends_at=ends_at)
+        finally:
+            target.close()
+
+    with ThreadPoolExecutor(jobs) as hands:
+        shares = [hands.submit(work, _taken_from(waiting)) for _ in range(jobs)]
+        results = [result for share in shares for result in share.result()]
+    results += work([check for check in checks if check.alone])
+    order = {check: number for number, check in enumerate(checks)}
+    return sorted(results, key=lambda result: order[result.check])
+
+
+def _taken_from(waiting: deque[Check]) -> Iterator[Check]:
+    """What is left, as long as something is."""
+    while True:
+        try:
+            yield waiting.popleft()
+        except IndexError:
+            return
 
 
 def _run_one(check: Check, target: Target, offered: frozenset[str], timeout_s: float) -> Result:
@@ -64,8 +116,8 @@ def _run_one(check: Check, target: Target, offered: frozenset[str], timeout_s: f
     unserved = [name for name in check.apis if keys[name] not in target.served]
     if unserved:
         return Result(check, Status.NOT_SERVED, detail=", ".join(unserved))
-    if check.needs is not None and str(check.needs) not in offered:
-        return Result(check, Status.SKIPPED, detail=f"needs {_needs_in_words(check.needs)}")
+    if missing := check.wants - offered:
+        return Result(check, Status.SKIPPED, detail=f"needs {', '.join(sorted(missing))}")
     versions: list[int | None] = [None]
     if check.takes_version:
         served = target.served[keys[check.apis[0]]]
@@ -89,7 +141,3 @@ def _run_one(check: Check, target: Target, offered: frozenset[str], timeout_s: f
             target.time_is_over_at = time.monotonic() + CLEAN_UP_TIMEOUT_S
             target.clean_up()
     return Result(check, Status.PASSED, time.monotonic() - started)
-
-
-def _needs_in_words(needs: Needs) -> str:
-    return str(needs)
