@@ -211,12 +211,12 @@ class ShareMember:
         )
         return changed(request, changes)
 
-    def acknowledge(
-        self, *batches: Batch, version: int = 2, acknowledged: Sequence[Acknowledged] | None = None, **changes: object
-    ) -> ShareAcknowledgeResponse:
-        """One ShareAcknowledge, of its first partition where nothing else is given; its answer, whatever it is."""
-        if acknowledged is None:
-            acknowledged = [Acknowledged(self.topics[0], batches, self.partitions[0])]
+    def acknowledge(self, *batches: Batch, version: int = 2, **changes: object) -> ShareAcknowledgeResponse:
+        """One ShareAcknowledge of its first partition, and its answer, whatever it is."""
+        return self.acknowledge_all([Acknowledged(self.topics[0], batches, self.partitions[0])], version=version, **changes)
+
+    def acknowledge_all(self, acknowledged: Sequence[Acknowledged], /, *, version: int = 2, **changes: object) -> ShareAcknowledgeResponse:
+        """One ShareAcknowledge of several partitions, or of none; its answer, whatever it is."""
         request = self.acknowledge_request(acknowledged, **changes)
         return self._remember(request.share_session_epoch, self.connection.ask(request, version))
 

@@ -308,9 +308,9 @@ def share_acknowledge_fails_for_each_partition_by_itself(target: Target, version
     topic = member.topics[0]
     nowhere = topic._replace(topic_id=bytes(range(1, 17)))
 
-    answer = member.acknowledge(
+    answer = member.acknowledge_all(
+        [Acknowledged(topic, [Batch(0, 3)]), Acknowledged(topic, [Batch(0, 0)], 7), Acknowledged(nowhere, [Batch(0, 0)])],
         version=version,
-        acknowledged=[Acknowledged(topic, [Batch(0, 3)]), Acknowledged(topic, [Batch(0, 0)], 7), Acknowledged(nowhere, [Batch(0, 0)])],
     )
 
     expect(answer, error_code=ErrorCode.NONE)
@@ -330,7 +330,8 @@ def share_acknowledge_names_its_group_and_its_member(target: Target, version: in
     member = _with_four(target)
 
     for field, value in (("group_id", None), ("member_id", None), ("member_id", "")):
-        answer = member.acknowledge(Batch(0, 3), version=version, **{field: value})
+        changes: dict[str, object] = {field: value}
+        answer = member.acknowledge_all([Acknowledged(member.topics[0], [Batch(0, 3)])], version=version, **changes)
         expect(answer, error_code=ErrorCode.INVALID_REQUEST, error_message=None, responses=[])
 
     member.settle(Batch(0, 3, [RELEASE]), version=version)
@@ -343,9 +344,9 @@ def share_acknowledge_of_nothing_takes_its_session_along(target: Target, version
     member = _with_four(target)
     epoch = member.session_epoch
 
-    answer = member.acknowledge(version=version, acknowledged=[])
+    answer = member.acknowledge_all([], version=version)
 
     expect(answer, error_code=ErrorCode.NONE, responses=[])
-    again = member.acknowledge(version=version, acknowledged=[], share_session_epoch=epoch)
+    again = member.acknowledge_all([], version=version, share_session_epoch=epoch)
     expect(again, error_code=ErrorCode.INVALID_SHARE_SESSION_EPOCH)
-    expect(member.acknowledge(version=version, acknowledged=[], share_session_epoch=epoch + 1), error_code=ErrorCode.NONE)
+    expect(member.acknowledge_all([], version=version, share_session_epoch=epoch + 1), error_code=ErrorCode.NONE)

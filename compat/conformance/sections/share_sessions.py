@@ -126,9 +126,7 @@ def a_share_session_keeps_its_partitions_until_they_are_forgotten(target: Target
     target.produce(topic, [b"a"])
     member.acquire(version=version)
     target.produce(topic, [b"b"], partition=1)
-    found = eventually(
-        lambda: acquired(member.fetch(version=version, max_wait_ms=100), topic, 1), lambda runs: bool(runs), "partition 1 is read"
-    )
+    found = eventually(lambda: acquired(member.fetch(version=version, max_wait_ms=100), topic, 1), bool, "partition 1 is read")
     expect_equal("acquired records", found, [Acquired(0, 0, 1)])
     target.produce(topic, [b"c"], partition=1)
     request = member.fetch_request()
@@ -144,7 +142,7 @@ def a_share_session_keeps_its_partitions_until_they_are_forgotten(target: Target
     expect_equal("acquired records", member.acquire(version=version), [Acquired(1, 1, 1)])
 
 
-@check("H-04i", api=ACKNOWLEDGING, versions="1-2")
+@check("H-05d", api=ACKNOWLEDGING, versions="1-2")
 def the_last_share_fetch_takes_acknowledgements_along(target: Target, version: int) -> None:
     """Given epoch -1 with acknowledgements, they count, and the rest is released. KIP-932."""
     member = reader(target, b"a", b"b", b"c")
@@ -220,7 +218,7 @@ def the_broker_has_only_so_many_share_sessions(target: Target, version: int) -> 
     expect(excess.fetch(version=version), error_code=ErrorCode.NONE)
 
 
-@check("H-04j", api=ACKNOWLEDGING, versions="1-2")
+@check("H-05e", api=ACKNOWLEDGING, versions="1-2")
 def share_sessions_are_of_a_member_of_a_group(target: Target, version: int) -> None:
     """Given the same member id in two groups, each has its session and its records: what one releases does not concern the other. KIP-932."""
     member = reader(target, b"a")
