@@ -37,7 +37,7 @@ SHOWN = ("InitProducerId", "DescribeTransactions", *TRANSACTIONS)
 @check("T-01", api=SHOWN, versions="0-5")
 def each_start_of_a_producer_raises_its_epoch(target: Target, version: int) -> None:
     """Given a new transactional id, a fresh producer id with epoch 0; given it again, the same id with the next epoch and the new timeout, Empty. KIP-98."""
-    transactional_id, another = target.new_name("transaction"), target.new_name("transaction")
+    transactional_id, another = target.new_transactional_id(), target.new_transactional_id()
 
     first = initialised(target, transactional_id, version, timeout_ms=30_000)
     second = initialised(target, transactional_id, version, timeout_ms=45_000)
@@ -54,7 +54,7 @@ def each_start_of_a_producer_raises_its_epoch(target: Target, version: int) -> N
 @check("T-02", api=("InitProducerId", *TRANSACTIONS), versions="0-5")
 def timeouts_have_bounds(target: Target, version: int) -> None:
     """Given a transaction timeout of 1 ms or of transaction.max.timeout.ms, it is taken; one of 0, below, or 1 ms more: INVALID_TRANSACTION_TIMEOUT."""
-    transactional_id = target.new_name("transaction")
+    transactional_id = target.new_transactional_id()
     wait_for_transaction_coordinator(target, transactional_id)
 
     for timeout_ms in (LARGEST_TIMEOUT_MS + 1, 2**31 - 1, 0, -1):
@@ -182,7 +182,7 @@ def a_producer_that_is_somebody_else(target: Target, version: int) -> None:
 @check("T-05c", api=("InitProducerId", *TRANSACTIONS), versions="3-5")
 def a_new_transactional_id_has_no_past(target: Target, version: int) -> None:
     """Given InitProducerId of a transactional id never seen, the id and epoch that come with it are ignored."""
-    who = Identity(target.new_name("transaction"), 4_711_000, 7)
+    who = Identity(target.new_transactional_id(), 4_711_000, 7)
     wait_for_transaction_coordinator(target, who.transactional_id)
 
     answer = initialise_again(target, who, version)
