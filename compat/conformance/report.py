@@ -15,26 +15,29 @@ def as_text(results: Sequence[Result]) -> str:
         lines.append(f"{section:<8}" + "".join(f"{counts[status]:>12}" for status in Status))
     for result in results:
         if result.status is Status.FAILED:
-            lines += ["", *_failure(result)]
+            lines += ["", *failure(result)]
     return "\n".join(lines)
 
 
 def as_json(results: Sequence[Result]) -> str:
     """`{"checks": [{"id", "section", "name", "status", "seconds", "detail", …}]}`."""
-    rows = [
-        {
-            "id": result.check.id,
-            "section": result.check.section,
-            "name": result.check.name,
-            "status": result.status.value,
-            "seconds": round(result.seconds, 3),
-            "detail": result.detail,
-            "version": result.version,
-            "exchanges": [exchange._asdict() for exchange in result.exchanges],
-        }
-        for result in results
-    ]
-    return json.dumps({"checks": rows}, indent=1)
+    return json.dumps({"checks": [row(result) for result in results]}, indent=1)
+
+
+def row(result: Result) -> dict[str, object]:
+    """One check as JSON has it."""
+    return {
+        "id": result.check.id,
+        "section": result.check.section,
+        "name": result.check.name,
+        "status": result.status.value,
+        "seconds": round(result.seconds, 3),
+        "detail": result.detail,
+        "version": result.version,
+        "field": result.field,
+        "sources": result.check.sources,
+        "exchanges": [{"sent": exchange.sent, "answer": exchange.answer} for exchange in result.exchanges],
+    }
 
 
 def as_markdown(results: Sequence[Result]) -> str:
@@ -68,7 +71,7 @@ def as_junit(results: Sequence[Result]) -> str:
     for result in results:
         inner = ""
         if result.status is Status.FAILED:
-            inner = f"<failure message={_quoted(_where(result) + result.detail)}>{escape(chr(10).join(_failure(result)))}</failure>"
+            inner = f"<failure message={_quoted(_where(result) + result.detail)}>{escape(chr(10).join(failure(result)))}</failure>"
         elif result.status is not Status.PASSED:
             inner = f"<skipped message={_quoted(result.status.value + ': ' + result.detail)}/>"
         name = _quoted(f"{result.check.id} {result.check.name}")
@@ -95,8 +98,12 @@ def by_section(results: Sequence[Result]) -> dict[str, Counter[Status]]:
     return sections
 
 
-def _failure(result: Result) -> list[str]:
+def failure(result: Result) -> list[str]:
+    """A check that failed, in lines: what it says, what was not so, who says so, and what was exchanged."""
     lines = [f"{result.check.id} {result.check.name}", f"  {result.check.sentence}", f"  {_where(result)}{result.detail}"]
+    if result.field:
+        lines.append(f"  field: {result.field}")
+    lines.append(f"  source: {', '.join(result.check.sources)}")
     for exchange in result.exchanges:
         lines += [f"    > {exchange.sent[:1000]}", f"    < {exchange.answer[:1000]}"]
     return lines

@@ -6,13 +6,15 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from enum import StrEnum
 
 from pykbroker.compat.check import Check, api_keys
 from pykbroker.compat.connection import Exchange
 from pykbroker.compat.expectations import NotServed, Unexpected
 from pykbroker.compat.target import Target
+from pykbroker.protocol.messages import Struct
 
 
 class Status(StrEnum):
@@ -33,7 +35,9 @@ class Result:
     seconds: float = 0.0
     detail: str = ""
     version: int | None = None
-    exchanges: list[Exchange] = field(default_factory=list)
+    field: str = ""
+    """Which field of which response that was: `FetchResponse.responses[0].partitions[0].error_code`."""
+    exchanges: list[Exchange] = dataclass_field(default_factory=list)
 
 
 CHECK_TIMEOUT_S = 90.0
@@ -133,11 +137,35 @@ def _run_one(check: Check, target: Target, offered: frozenset[str], timeout_s: f
         except NotServed as api:
             return Result(check, Status.NOT_SERVED, time.monotonic() - started, f"{api}")
         except Unexpected as unexpected:
-            return Result(check, Status.FAILED, time.monotonic() - started, f"{unexpected}", version, list(target.exchanges))
+            path = _path_of(unexpected, target.exchanges)
+            return Result(check, Status.FAILED, time.monotonic() - started, f"{unexpected}", version, path, list(target.exchanges))
         except Exception as error:  # noqa: BLE001 - an answer that makes a check stumble is no pass
             detail = f"{type(error).__name__}: {error}"
-            return Result(check, Status.FAILED, time.monotonic() - started, detail, version, list(target.exchanges))
+            return Result(check, Status.FAILED, time.monotonic() - started, detail, version, exchanges=list(target.exchanges))
         finally:
             target.time_is_over_at = time.monotonic() + CLEAN_UP_TIMEOUT_S
             target.clean_up()
     return Result(check, Status.PASSED, time.monotonic() - started)
+
+
+def _path_of(unexpected: Unexpected, exchanges: Sequence[Exchange]) -> str:
+    """The way to the field, where what was looked at is part of a response that was kept."""
+    for exchange in reversed(exchanges):
+        if exchange.response is not None:
+            for path, part in _parts(exchange.response, type(exchange.response).__name__):
+                if part is unexpected.within:
+                    return f"{path}.{unexpected.field}"
+    return unexpected.field
+
+
+def _parts(struct: Struct, path: str) -> Iterator[tuple[str, Struct]]:
+    """A response and every struct in it, each with the way to it."""
+    yield path, struct
+    for name in (one.name for one in struct._fields):
+        value = getattr(struct, name)
+        if isinstance(value, Struct):
+            yield from _parts(value, f"{path}.{name}")
+        elif isinstance(value, list):
+            for place, one in enumerate(value):
+                if isinstance(one, Struct):
+                    yield from _parts(one, f"{path}.{name}[{place}]")

@@ -1,0 +1,250 @@
+"""The brokers that the conformance suite needs of one system, as few as possible: plain, with settings, three of them, secure.
+
+A check says what it needs in words (`three brokers`, `group.max.size=3`); checks whose words go together share one start.
+"""
+
+import contextlib
+import pathlib
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+HERE = pathlib.Path(__file__).parent
+sys.path[:0] = [path for path in (str(HERE.parent),) if path not in sys.path]
+
+from compat.oracle import kafka as oracle
+from pykbroker.compat.check import Check
+from pykbroker.compat.runner import Result, Status, run_together
+from pykbroker.compat.security import PLAINTEXT, Security, read_command_config
+from pykbroker.compat.target import Target
+
+THREE_BROKERS = "three brokers"
+SECURE = frozenset({"an authorizer", "a SASL listener", "a PLAIN login", "a client certificate"})
+FEATURE = "feature "
+"""`feature transaction.version=1`: the cluster is made with that level."""
+
+ROUGH = frozenset(
+    {
+        "delete.topic.enable",
+        "fetch.max.bytes",
+        "group.consumer.assignors",
+        "group.consumer.max.size",
+        "group.initial.rebalance.delay.ms",
+        "group.max.size",
+        "max.incremental.fetch.session.cache.slots",
+        "socket.request.max.bytes",
+        "unstable.api.versions.enable",
+    }
+)
+"""Settings that a check which does not ask for them would stumble over; other settings only make the broker quicker, or allow more."""
+
+SEVERING = frozenset({"connections.max.idle.ms"})
+"""Settings by which whoever waits in silence loses the connection."""
+
+START_TIMEOUT_S = 30
+FIRST_PORT, LAST_PORT = 20_000, 31_900
+"""Where the kernel gives no ports to clients."""
+
+
+@dataclass
+class Fleet:
+    """How brokers are started once, and the checks that are run on them."""
+
+    nodes: int = 1
+    secure: bool = False
+    features: dict[str, str] = field(default_factory=dict)
+    settings: dict[str, str] = field(default_factory=dict)
+    checks: list[Check] = field(default_factory=list)
+
+    @property
+    def offers(self) -> frozenset[str]:
+        """What its brokers have of what checks may need."""
+        words = {f"{name}={value}" for name, value in self.settings.items()}
+        words |= {f"{FEATURE}{name}={level}" for name, level in self.features.items()}
+        return frozenset(words | ({THREE_BROKERS} if self.nodes == 3 else set()) | (SECURE if self.secure else set()))
+
+    @property
+    def is_plain(self) -> bool:
+        return not self.offers
+
+    def __str__(self) -> str:
+        parts = [THREE_BROKERS] if self.nodes == 3 else []
+        parts += ["secure"] if self.secure else []
+        parts += [f"{name}={value}" for name, value in (self.features | self.settings).items()]
+        return ", ".join(parts) or "plain"
+
+    def takes(self, other: "Fleet") -> bool:
+        """Whether what the other needs can be started together with what this one has."""
+        if (self.nodes, self.secure, self.features) != (other.nodes, other.secure, other.features):
+            return False
+        if any(self.settings.get(name, value) != value for name, value in other.settings.items()):
+            return False
+        return all(bool(self.settings.keys() & names) == bool(other.settings.keys() & names) for names in (ROUGH, SEVERING))
+
+
+def fleets(checks: Sequence[Check]) -> list[Fleet]:
+    """As few as possible such that each check is on one that has what it needs; the plain one first."""
+    found: list[Fleet] = []
+    for check in checks:
+        wanted = _fleet_for(check)
+        if wanted is None:
+            continue
+        fitting = next((one for one in found if one.takes(wanted)), None)
+        if fitting is None:
+            found.append(wanted)
+        else:
+            fitting.settings |= wanted.settings
+            fitting.checks.append(check)
+    return sorted(found, key=lambda one: (one.nodes, one.secure, len(one.settings)))
+
+
+def _fleet_for(check: Check) -> Fleet | None:
+    """What that check alone needs; None where nobody knows how to start such a broker."""
+    wanted = Fleet(checks=[check])
+    for word in sorted(check.wants):
+        if word == THREE_BROKERS:
+            wanted.nodes = 3
+        elif word in SECURE:
+            wanted.secure = True
+        elif "=" in word:
+            name, _, value = word.removeprefix(FEATURE).partition("=")
+            (wanted.features if word.startswith(FEATURE) else wanted.settings)[name] = value
+        else:
+            return None
+    return wanted
+
+
+class Missing(Exception):  # noqa: N818 - what the system is
+    """The system cannot run on this machine; the message says why."""
+
+
+class Address(NamedTuple):
+    """Where the brokers are, and how one comes to them."""
+
+    host: str
+    port: int
+    security: Security = PLAINTEXT
+
+
+class ApacheKafka:
+    """Kafka itself, by the oracle."""
+
+    name = "Apache Kafka"
+
+    def __init__(self) -> None:
+        self._cluster = f"fleet-{free_ports(1)}"
+
+    def start(self, fleet: Fleet) -> Address:
+        """Raises Missing."""
+        if problem := oracle.missing():
+            raise Missing(problem)
+        each = len(oracle.SECURE_LISTENERS) if fleet.secure else 1
+        port = free_ports(fleet.nodes * (each + 1))
+        oracle.start_cluster(self._cluster, oracle.Cluster(port, fleet.nodes, fleet.secure, fleet.settings, fleet.features))
+        if not fleet.secure:
+            return Address("127.0.0.1", port)
+        settings = oracle.folder_of(self._cluster) / "admin-sasl_ssl.properties"
+        return Address("127.0.0.1", port + oracle.SECURE_LISTENERS.index("SASL_SSL"), read_command_config(str(settings)))
+
+    def stop(self) -> None:
+        oracle.stop(self._cluster, signal.SIGKILL)
+
+
+class Pykbroker:
+    """Ours, in memory, in a process of its own."""
+
+    name = "pykbroker"
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, fleet: Fleet) -> Address:
+        """Raises Missing where it cannot be what is wanted, or does not know one of the settings."""
+        if fleet.nodes > 1 or fleet.secure or fleet.features:
+            raise Missing(f"pykbroker cannot be started so: {fleet}")
+        port = free_ports(1)
+        command = [sys.executable, "-m", "pykbroker", "serve", "--listen", f"127.0.0.1:{port}"]
+        command += [word for name, value in fleet.settings.items() for word in ("--override", f"{name}={value}")]
+        with tempfile.TemporaryFile() as log:
+            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            deadline = time.monotonic() + START_TIMEOUT_S
+            while not _listens(port):
+                if self._process.poll() is not None or time.monotonic() > deadline:
+                    log.seek(0)
+                    raise Missing(f"pykbroker did not start: {log.read().decode(errors='replace')[-500:]}")
+                time.sleep(0.02)
+        return Address("127.0.0.1", port)
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+
+System = ApacheKafka | Pykbroker
+
+
+def judged(
+    system: System, checks: Sequence[Check], *, jobs: int, say: Callable[[str], None], seen: Callable[[Result], None] = lambda _: None
+) -> list[Result]:
+    """One result for every check: of the plain broker, or of the first start that has what the check needs. Raises Missing."""
+    plain = Fleet(checks=list(checks))
+    results = {result.check: result for result in _judged_on(system, plain, jobs, say, seen)}
+    skipped = [check for check, result in results.items() if result.status is Status.SKIPPED]
+    for fleet in fleets(skipped):
+        try:
+            results |= {result.check: result for result in _judged_on(system, fleet, jobs, say, seen)}
+        except Missing as missing:
+            say(f"{system.name}, {fleet}: {len(fleet.checks)} checks are skipped. {missing}")
+    return list(results.values())
+
+
+def _judged_on(system: System, fleet: Fleet, jobs: int, say: Callable[[str], None], seen: Callable[[Result], None]) -> list[Result]:
+    started = time.monotonic()
+    with _running(system, fleet) as address:
+        seconds_to_start = time.monotonic() - started
+        results = run_together(fleet.checks, lambda: Target(*address), jobs=jobs, offered=fleet.offers, seen=seen)
+    done = sum(result.status in {Status.PASSED, Status.FAILED} for result in results)
+    failed = sum(result.status is Status.FAILED for result in results)
+    seconds = time.monotonic() - started
+    say(f"{system.name}, {fleet}: {done} checks, {failed} failed, in {seconds:.0f} s ({seconds_to_start:.0f} s to start)")
+    return results
+
+
+@contextlib.contextmanager
+def _running(system: System, fleet: Fleet) -> Iterator[Address]:
+    try:
+        yield system.start(fleet)
+    finally:
+        system.stop()
+
+
+def free_ports(count: int) -> int:
+    """The first of so many ports in a row that nobody listens on."""
+    first = FIRST_PORT + (time.monotonic_ns() // 1000) % (LAST_PORT - FIRST_PORT)
+    while True:
+        taken = next((port for port in range(first, first + count) if not _is_free(port)), None)
+        if taken is None:
+            return first
+        first = taken + 1 if taken + count < LAST_PORT else FIRST_PORT
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as trial, contextlib.suppress(OSError):
+        trial.bind(("127.0.0.1", port))
+        return True
+    return False
+
+
+def _listens(port: int) -> bool:
+    with contextlib.suppress(OSError):
+        socket.create_connection(("127.0.0.1", port), 0.5).close()
+        return True
+    return False
