@@ -308,7 +308,7 @@ class Target:
         """ListOffsets of one partition; what is answered for it."""
         part = ListOffsetsRequest.ListOffsetsPartition(partition_index=partition, timestamp=timestamp)
         topics = [ListOffsetsRequest.ListOffsetsTopic(name=topic.name, partitions=[part])]
-        answer = self.ask(ListOffsetsRequest(topics=topics), version)
+        answer = self.ask(ListOffsetsRequest(replica_id=NOBODY, topics=topics), version)
         return answer.topics[0].partitions[0]
 
     # -- groups --------------------------------------------------------------------------------------------------
