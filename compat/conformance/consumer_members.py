@@ -9,6 +9,7 @@ from pykbroker.compat.configs import GROUP, Change, Refusal, alter
 from pykbroker.compat.expectations import Unexpected, expect, expect_equal, expect_that
 from pykbroker.compat.participants import ready_group
 from pykbroker.compat.target import PATIENCE_S, Target, Topic
+from pykbroker.compat.users import User
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import (
     ConsumerGroupDescribeRequest,
@@ -46,8 +47,10 @@ class ConsumerMember:
         assignor: str | None = None,
         rebalance_timeout_ms: int = REBALANCE_TIMEOUT_MS,
         version: int = 1,
+        user: User | None = None,
     ) -> None:
         self.target = target
+        self.user = user
         self.group_id = group_id
         self.names: list[str] | None = [one if isinstance(one, str) else one.name for one in topics]
         self.regex = regex
@@ -93,11 +96,11 @@ class ConsumerMember:
 
     def try_to_join(self, **changes: object) -> ConsumerGroupHeartbeatResponse:
         """One joining heartbeat and its answer, whatever it is; success is remembered."""
-        return self._remember(self.target.ask(self.joining(**changes), self.version))
+        return self._remember(self._ask(self.joining(**changes)))
 
     def heartbeat(self, **changes: object) -> ConsumerGroupHeartbeatResponse:
         """One heartbeat and its answer, whatever it is; success is remembered."""
-        return self._remember(self.target.ask(self.beating(**changes), self.version))
+        return self._remember(self._ask(self.beating(**changes)))
 
     def own(self, owned: Partitions | None = None, **changes: object) -> ConsumerGroupHeartbeatResponse:
         """A heartbeat that says what is owned."""
@@ -105,7 +108,7 @@ class ConsumerMember:
 
     def leave(self, epoch: int = LEAVING) -> ConsumerGroupHeartbeatResponse:
         """Its last heartbeat."""
-        return self.target.ask(self.beating(member_epoch=epoch), self.version)
+        return self._ask(self.beating(member_epoch=epoch))
 
     def join(self, **changes: object) -> ConsumerGroupHeartbeatResponse:
         """Join, and insist on it."""
@@ -150,6 +153,9 @@ class ConsumerMember:
             if time.monotonic() > deadline:
                 raise Unexpected("member_epoch", f"at least {least} after a while", answer.member_epoch, answer)
             time.sleep(_SHORTLY_S)
+
+    def _ask(self, request: ConsumerGroupHeartbeatRequest) -> ConsumerGroupHeartbeatResponse:
+        return (self.user or self.target).ask(request, self.version)
 
     def _remember(self, answer: ConsumerGroupHeartbeatResponse) -> ConsumerGroupHeartbeatResponse:
         if answer.error_code == ErrorCode.NONE:
