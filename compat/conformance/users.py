@@ -47,7 +47,7 @@ class User:
         self.login = Login(mechanism, self.name, target.new_name("password"))
         self._connection: Connection | None = None
         self._give_password()
-        self._ready = eventually(self._try_to_log_in, lambda found: found is not None, "a new user can log in")
+        self._ready: Connection | None = self.wait_until_known(self.login)
 
     def connect(self) -> Connection:
         """A new connection that has logged in."""
@@ -60,18 +60,23 @@ class User:
         try:
             return self._connection.ask(request, version)
         except Unexpected:
-            self._connection = None
-            self._ready = None
+            self._connection = self._ready = None
             raise
+
+    def wait_until_known(self, login: Login) -> Connection:
+        """Until somebody can log in so; the connection that did."""
+        made = eventually(lambda: self._try(login), lambda found: found is not None, f"{login.user} can log in")
+        assert made is not None
+        return made
 
     def take_password_away(self) -> None:
         """Delete the credential."""
         gone = AlterUserScramCredentialsRequest.ScramCredentialDeletion(name=self.name, mechanism=MECHANISM_IDS[self.login.mechanism])
         self.target.ask(AlterUserScramCredentialsRequest(deletions=[gone]), 0)
 
-    def expect_refused(self) -> None:
-        """The login is refused, at once or in a little while."""
-        eventually(self._try_to_log_in, lambda found: found is None, "the login is refused")
+    def expect_refused(self, login: Login | None = None) -> None:
+        """The user's login, or that one, is refused, at once or in a little while."""
+        eventually(lambda: self._try(login or self.login), lambda found: found is None, "the login is refused")
 
     def _give_password(self) -> None:
         hash_name, mechanism = SCRAM_HASHES[self.login.mechanism], MECHANISM_IDS[self.login.mechanism]
@@ -85,9 +90,9 @@ class User:
         expect_equal("the users", [one.user for one in answer.results], [self.name])
         expect(answer.results[0], error_code=ErrorCode.NONE)
 
-    def _try_to_log_in(self) -> Connection | None:
+    def _try(self, login: Login) -> Connection | None:
         try:
-            return self.connect()
+            return log_in_as(self.target, login)
         except Unexpected as refused:
             if refused.field != "error_code":
                 raise
