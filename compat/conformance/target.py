@@ -18,7 +18,6 @@ from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import (
     ApiVersionsRequest,
     ConsumerGroupDescribeRequest,
-    ConsumerGroupHeartbeatRequest,
     CreateTopicsRequest,
     DeleteGroupsRequest,
     DeleteTopicsRequest,
@@ -54,7 +53,6 @@ NOBODY = -1
 PATIENCE_S = 20.0
 _KEPT_EXCHANGES = 6
 _DELETE = 1
-_LEAVING = -1
 _CONSUMER_GROUP_DESCRIBE = 69
 
 
@@ -395,11 +393,11 @@ class Target:
         self.ask(DeleteGroupsRequest(groups_names=groups), 2)
 
     def _leave_consumer_groups(self, groups: list[str]) -> None:
-        """The same of members by KIP-848, which the describing of classic groups does not show."""
+        """The same of groups by KIP-848, which the describing of classic groups does not show; LeaveGroup takes members of either kind out of them."""
         for found in self.ask(ConsumerGroupDescribeRequest(group_ids=groups), 0).groups:
-            for one in found.members:
-                leaving = ConsumerGroupHeartbeatRequest(group_id=found.group_id, member_id=one.member_id, member_epoch=_LEAVING)
-                self.ask(leaving, 0)
+            members = [LeaveGroupRequest.MemberIdentity(member_id=one.member_id) for one in found.members]
+            if members:
+                self.ask(LeaveGroupRequest(group_id=found.group_id, members=members), 3)
 
     def close(self) -> None:
         """Let go of the broker."""

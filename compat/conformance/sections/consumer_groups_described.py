@@ -26,6 +26,7 @@ from pykbroker.protocol.messages import (
     ListGroupsRequest,
     ListGroupsResponse,
     ShareGroupHeartbeatRequest,
+    StreamsGroupHeartbeatRequest,
     SyncGroupRequest,
 )
 
@@ -142,6 +143,39 @@ def groups_of_two_kinds_do_not_mix(target: Target) -> None:
     expect_that("is not a share group" in (sharer.error_message or ""), "the message says that it is no share group")
 
 
+@check("C-22g", api=(*HEARTBEAT, "StreamsGroupHeartbeat"))
+def consumer_and_streams_groups_do_not_mix(target: Target) -> None:
+    """Given a consumer's heartbeat to a streams group, or a streams member's to a consumer group, GROUP_ID_NOT_FOUND, and a message that says which
+    it is not. KIP-848, KIP-1071.
+    """
+    topic = topic_for_groups(target)
+    streamed, consumed = ready_group(target), member_of_all(target, topic)
+    subtopology = StreamsGroupHeartbeatRequest.Subtopology(subtopology_id="0", source_topics=[topic.name])
+    streaming = StreamsGroupHeartbeatRequest(
+        group_id=streamed,
+        member_id=target.new_name("member"),
+        rebalance_timeout_ms=30_000,
+        process_id="process",
+        topology=StreamsGroupHeartbeatRequest.Topology(epoch=1, subtopologies=[subtopology]),
+        active_tasks=[],
+        standby_tasks=[],
+        warmup_tasks=[],
+    )
+    target.afterwards(
+        lambda: target.ask(StreamsGroupHeartbeatRequest(group_id=streamed, member_id=streaming.member_id, member_epoch=-1), 0)
+    )
+    expect(target.ask(streaming, 0), error_code=ErrorCode.NONE, member_id=streaming.member_id)
+
+    consumer = ConsumerMember(target, streamed, [topic]).try_to_join()
+    streaming.group_id = consumed.group_id
+    streamer = target.ask(streaming, 0)
+
+    expect_refused(consumer, NOT_FOUND, f"{streamed} is not a consumer group")
+    expect(streamer, error_code=NOT_FOUND)
+    expect_that("is not a streams group" in (streamer.error_message or ""), "the message says that it is no streams group")
+    expect(consumed.heartbeat(), error_code=ErrorCode.NONE)
+
+
 @check("C-22c", api=("Heartbeat", *HEARTBEAT), versions="0-4")
 def a_members_classic_heartbeat_is_unknown(target: Target, version: int) -> None:
     """Given a classic Heartbeat for a member of a consumer group, in its epoch, UNKNOWN_MEMBER_ID. KIP-848."""
@@ -241,7 +275,9 @@ def consumer_groups_are_listed_by_type(target: Target) -> None:
 
 @check("C-28d", api=LIST, versions="4-5")
 def consumer_groups_are_listed_by_state(target: Target, version: int) -> None:
-    """Given a filter of states, in whatever case, a consumer group is listed in the state it is in: Stable, Assigning, Empty; in no other. KIP-518, KIP-848."""
+    """Given a filter of states, in whatever case, a consumer group is listed in the state it is in (Stable, Assigning, Reconciling, Empty), and in no
+    other. KIP-518, KIP-848.
+    """
     topic = topic_for_groups(target, 2)
     group_id = ready_group(target)
     configure(target, group_id, **{"consumer.assignment.interval.ms": "5000"})
@@ -251,6 +287,9 @@ def consumer_groups_are_listed_by_state(target: Target, version: int) -> None:
     _expect_listed_in(target, group_id, "Stable", version)
     second.join()
     _expect_listed_in(target, group_id, "Assigning", version)
+    configure(target, group_id, **{"consumer.assignment.interval.ms": "0"})
+    first.wait_to_be_told()
+    _expect_listed_in(target, group_id, "Reconciling", version)
     first.leave()
     second.leave()
     _expect_listed_in(target, group_id, "Empty", version)

@@ -5,7 +5,9 @@ from pykbroker.compat.consumer_members import HEARTBEAT, ConsumerMember, all_of,
 from pykbroker.compat.expectations import expect, expect_equal, expect_that
 from pykbroker.compat.offset_requests import all_offsets_of, ask_for_group
 from pykbroker.compat.participants import NEVER_ISSUED, NO_GENERATION, commit_request
-from pykbroker.compat.target import Target, Topic
+from pykbroker.compat.target import Target, Topic, eventually
+from pykbroker.compat.transaction_requests import add_offsets, commit_offset, new_producer
+from pykbroker.compat.transaction_requests import commit as end_transaction
 from pykbroker.protocol.errors import ErrorCode
 
 COMMIT = ("OffsetCommit", "OffsetFetch", *HEARTBEAT)
@@ -107,3 +109,25 @@ def offsets_are_fetched_in_the_members_epoch(target: Target, version: int) -> No
     right = ask_for_group(target, member.group_id, None, version, member_id=member.member_id, member_epoch=member.epoch)
     expect(right, error_code=ErrorCode.NONE)
     expect_equal("committed_offset", [one.committed_offset for topic in right.topics for one in topic.partitions], [5])
+
+
+@check("C-15f", api=("TxnOffsetCommit", "InitProducerId", "AddOffsetsToTxn", "EndTxn", *COMMIT), versions="3-5")
+def members_commit_in_transactions_too(target: Target, version: int) -> None:
+    """Given TxnOffsetCommit v3+ of a member of a consumer group: in its epoch its offset is there once the transaction is committed; in a greater epoch
+    ILLEGAL_GENERATION, of nobody UNKNOWN_MEMBER_ID, and without a member as from outside of any group. KIP-447, KIP-848.
+    """
+    topic = topic_for_groups(target, 2)
+    member = member_of_all(target, topic)
+    producer = new_producer(target)
+    expect_equal("the error of AddOffsetsToTxn", add_offsets(target, producer, member.group_id), ErrorCode.NONE)
+
+    def errors_of(offset: int, **who: object) -> int:
+        return commit_offset(target, producer, member.group_id, topic, offset, version, **who)
+
+    right = errors_of(5, member_id=member.member_id, generation_id=member.epoch)
+    greater = errors_of(6, member_id=member.member_id, generation_id=member.epoch + 1)
+    nobody = errors_of(7, member_id=NEVER_ISSUED, generation_id=member.epoch)
+    end_transaction(target, producer)
+
+    expect_equal("the errors", [right, greater, nobody], [ErrorCode.NONE, ErrorCode.ILLEGAL_GENERATION, ErrorCode.UNKNOWN_MEMBER_ID])
+    eventually(lambda: offsets(target, member), lambda found: found == {(topic.name, 0): 5}, "the offset is committed")
