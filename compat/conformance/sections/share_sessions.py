@@ -80,17 +80,23 @@ def closing_a_share_session_releases_its_records(target: Target, version: int) -
     expect(member.fetch(version=version, share_session_epoch=CLOSING), error_code=ErrorCode.SHARE_SESSION_NOT_FOUND)
 
 
-@check("H-04e", api=READING, versions="1-2")
-def opening_a_share_session_anew_releases_its_records(target: Target, version: int) -> None:
-    """Given a live session with acquired records, epoch 0 restarts it: its records are released, and the next epoch is 1. KIP-932."""
+@check("H-04e", api=ACKNOWLEDGING, versions="1-2")
+def opening_a_share_session_anew_begins_at_epoch_1_again(target: Target, version: int) -> None:
+    """Given a live session with acquired records, epoch 0 restarts it: epoch 1 is next, and the records are still the member's (4.3). KIP-932."""
     member = reader(target, b"a", b"b")
     expect_equal("acquired records", member.acquire(version=version), [Acquired(0, 1, 1)])
+    other = second(member)
+    member.fetch(version=version)
+    expect_that(member.session_epoch > 1, "the session has gone on")
 
-    member.session_epoch = OPENING
-    found = member.acquire(version=version)
+    restarted = member.fetch(version=version, share_session_epoch=OPENING)
 
-    expect_equal("acquired records", found, [Acquired(0, 1, 2)])
-    expect(member.fetch(version=version), error_code=ErrorCode.NONE)
+    expect(restarted, error_code=ErrorCode.NONE)
+    expect(member.fetch(version=version, share_session_epoch=2), error_code=ErrorCode.INVALID_SHARE_SESSION_EPOCH)
+    expect(member.fetch(version=version, share_session_epoch=1), error_code=ErrorCode.NONE)
+    other.expect_nothing(version=version)
+    member.settle(Batch(0, 1, [RELEASE]), version=version)
+    expect_equal("acquired records", other.acquire(version=version), [Acquired(0, 1, 2)])
 
 
 @check("H-04f", api=READING, versions="1-2")
