@@ -31,6 +31,7 @@ stubs: $(VENV)/test.stamp
 docs: $(VENV)/test.stamp
 	$(BIN)/python -m pykbroker.config_page > docs/CONFIGS.md
 	$(BIN)/python scripts/make_limits_page.py
+	$(BIN)/python scripts/make_semantics_pages.py
 
 # Beside Apache Kafka: needs Java and Maven; says so where they are missing.
 oracle: $(VENV)/test.stamp
