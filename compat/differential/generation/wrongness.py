@@ -1,0 +1,81 @@
+"""One field of a request made wrong: at the edge of its range, empty, null, named twice.
+
+Some fields are left alone: those that would make a broker wait, or be busy, for long; and those that ask for what we do not serve.
+"""
+
+import copy
+import random
+
+from compat.differential.steps import places
+from pykbroker.protocol.definitions import Field
+from pykbroker.protocol.messages import Message, Struct
+
+_LEFT_ALONE = {
+    "timeout_ms",
+    "max_wait_ms",
+    "session_timeout_ms",
+    "rebalance_timeout_ms",
+    "num_partitions",
+    "count",
+    "transactional_id",
+    "enable2_pc",
+    "keep_prepared_txn",
+    "replica_id",
+    "replica_state",
+    "replica_epoch",
+    "coordinator_keys",
+    "key_type",
+    "response_partition_limit",
+    "resource_name",
+    "retention_time_ms",
+}
+_NEVER_EMPTY = {("DescribeTopicPartitionsRequest", "topics")}
+_EDGES = {
+    "int8": [-1, 0, 1, 2, 127, -128],
+    "int16": [-1, 0, 1, 2, 32767, -32768],
+    "int32": [-2, -1, 0, 1, 2, (1 << 31) - 1, -(1 << 31)],
+    "int64": [-6, -5, -4, -3, -2, -1, 0, 1, (1 << 63) - 1, -(1 << 63)],
+}
+
+
+def spoil(chance: random.Random, request: Message, version: int) -> None:
+    """Change one field of `request`."""
+    possible = [place for place in places(request, version) if place[1].name not in _LEFT_ALONE]
+    if not possible:
+        return
+    struct, field = chance.choice(possible)
+    value = getattr(struct, field.name)
+    if version in field.nullable_versions and chance.random() < 0.3:
+        setattr(struct, field.name, None)
+    elif field.is_array:
+        _spoil_array(chance, request, struct, field, value)
+    elif not field.fields:
+        setattr(struct, field.name, _wrong(chance, field, value))
+
+
+def _spoil_array(chance: random.Random, request: Message, struct: Struct, field: Field, value: object) -> None:
+    elements = value if isinstance(value, list) else []
+    kind = chance.choice(["empty", "twice", "first only"])
+    if kind == "twice" and elements:
+        setattr(struct, field.name, [*elements, copy.deepcopy(elements[0])])
+    elif kind == "first only":
+        setattr(struct, field.name, elements[:1])
+    elif (type(request).__name__, field.name) not in _NEVER_EMPTY:
+        setattr(struct, field.name, [])
+
+
+def _wrong(chance: random.Random, field: Field, value: object) -> object:
+    match field.type:
+        case "bool":
+            return not value
+        case "string":
+            return chance.choice(["", "~elsewhere", "~ with spaces", "~" + "x" * 300, "é~"])
+        case "bytes":
+            return chance.choice([b"", b"\0" * 5, b"x" * 200])
+        case "records":
+            return chance.choice([b"", b"\0" * 61, b"short"])
+        case "uuid":
+            return chance.choice([bytes(16), bytes(range(16, 32)), bytes(15) + b"\1"])
+        case kind if kind in _EDGES:
+            return chance.choice(_EDGES[kind])
+    return value
