@@ -41,28 +41,54 @@ def row(result: Result) -> dict[str, object]:
 
 
 def as_markdown(results: Sequence[Result]) -> str:
-    """A table by section, and a list of what failed."""
+    """A table by section, then everything that failed with what was exchanged."""
     lines = ["| section | " + " | ".join(Status) + " |", "|---" * (len(Status) + 1) + "|"]
     for section, counts in by_section(results).items():
         lines.append(f"| {section} | " + " | ".join(str(counts[status]) for status in Status) + " |")
-    failed = [result for result in results if result.status is Status.FAILED]
-    if failed:
-        lines += ["", "| check | what was not as expected |", "|---|---|"]
-        lines += [f"| {result.check.id} {result.check.name} | {_escaped(_where(result) + result.detail)} |" for result in failed]
+    for result in results:
+        if result.status is Status.FAILED:
+            title, *rest = failure(result)
+            lines += ["", f"### {title}", "", "```", *(line.removeprefix("  ") for line in rest), "```"]
     return "\n".join(lines)
 
 
 def as_html(results: Sequence[Result]) -> str:
-    """One page that needs nothing else."""
+    """One page that needs nothing else: the table, and each check, with what was exchanged where one failed."""
+    heads = "".join(f"<th>{status.value}</th>" for status in Status)
+    counts = "".join(
+        f"<tr><th>{escape(section)}</th>"
+        + "".join(f"<td class='n {_css(status)}'>{found[status] or ''}</td>" for status in Status)
+        + "</tr>"
+        for section, found in by_section(results).items()
+    )
     rows = "".join(
-        f"<tr class='{result.status.value.replace(' ', '-')}'><td>{escape(result.check.id)}</td><td>{escape(result.check.sentence)}</td>"
-        f"<td>{result.status.value}</td><td>{escape(_where(result) + result.detail)}</td></tr>"
+        f"<tr><td>{escape(result.check.id)}</td><td class='{_css(result.status)}'>{result.status.value}</td>"
+        f"<td>{escape(result.check.sentence)}{_details(result)}</td><td class='n'>{result.seconds:.2f} s</td></tr>"
         for result in results
     )
-    style = (
-        "body{font:14px sans-serif}td{border-top:1px solid #ccc;padding:4px;vertical-align:top}.failed{background:#fdd}.passed{color:#060}"
+    return (
+        f"<!doctype html><html lang='en'><meta charset='utf-8'><title>Conformance with Apache Kafka</title><style>{_STYLE}</style>"
+        f"<h1>Conformance with Apache Kafka</h1><table><tr><th></th>{heads}</tr>{counts}</table><table>{rows}</table></html>"
     )
-    return f"<!doctype html><meta charset='utf-8'><title>pykbroker compat</title><style>{style}</style><table>{rows}</table>"
+
+
+_STYLE = (
+    "body{font:15px/1.4 system-ui,sans-serif;margin:2em auto;max-width:75em;padding:0 1em;color:#222}"
+    "table{border-collapse:collapse;margin:1em 0}td,th{border-top:1px solid #ddd;padding:.3em .7em;vertical-align:top;text-align:left}"
+    ".n{text-align:right;white-space:nowrap}.passed{color:#17692b}.failed{color:#b00020;font-weight:bold}.skipped,.not-served{color:#777}"
+    "pre{white-space:pre-wrap;overflow-wrap:anywhere;background:#f6f6f6;padding:.7em;font-size:13px}.why{color:#777}"
+)
+
+
+def _css(status: Status) -> str:
+    return status.value.replace(" ", "-")
+
+
+def _details(result: Result) -> str:
+    """What is to be said of a check beside its sentence."""
+    if result.status is Status.FAILED:
+        return f"<pre>{escape(chr(10).join(line.removeprefix('  ') for line in failure(result)[2:]))}</pre>"
+    return f" <span class='why'>({escape(result.detail)})</span>" if result.detail else ""
 
 
 def as_junit(results: Sequence[Result]) -> str:
@@ -111,10 +137,6 @@ def failure(result: Result) -> list[str]:
 
 def _where(result: Result) -> str:
     return "" if result.version is None else f"in version {result.version}: "
-
-
-def _escaped(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
 
 
 def _quoted(text: str) -> str:
