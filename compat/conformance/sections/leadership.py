@@ -1,4 +1,4 @@
-"""A, L, M, P, W: who leads, who follows, who has nothing to do with a partition, and how leaders and replicas move. Three brokers are needed."""
+"""A, F, L, M, P, W: who leads, who follows, who has nothing to do with a partition, and how leaders and replicas move. Three brokers are needed."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -6,13 +6,14 @@ from typing import NamedTuple
 from pykbroker.compat.check import check
 from pykbroker.compat.connection import Connection
 from pykbroker.compat.expectations import NOT_EMPTY, expect, expect_equal, expect_that
-from pykbroker.compat.target import Target, Topic, eventually, produce_request
+from pykbroker.compat.target import EARLIEST, LATEST, Target, Topic, eventually, produce_request
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import (
     AlterPartitionReassignmentsRequest,
     CreatePartitionsRequest,
     CreateTopicsRequest,
     DeleteRecordsRequest,
+    DescribeProducersRequest,
     DescribeTopicPartitionsRequest,
     ElectLeadersRequest,
     ElectLeadersResponse,
@@ -27,6 +28,8 @@ from pykbroker.protocol.records import NewRecord, batches, build_batch
 
 THREE = "three brokers"
 MOVES = ("AlterPartitionReassignments", "ElectLeaders")
+FIRST_FROM_FOLLOWERS = 11
+"""The first Fetch that followers answer (KIP-392)."""
 NOBODY = -1
 NO_CHECK = -1
 PREFERRED = 0
@@ -76,6 +79,57 @@ def an_older_epoch_is_fenced_wherever_it_is_told(target: Target) -> None:
     expect(epochs.topics[0].partitions[0], error_code=ErrorCode.FENCED_LEADER_EPOCH)
 
 
+@check("F-11b", api=("Fetch", *MOVES), versions="4-18", needs=THREE)
+def a_fetch_that_waits_sees_its_leader_go(target: Target, version: int) -> None:
+    """Given a fetch that waits at the end of a log, a change of the leader answers it NOT_LEADER_OR_FOLLOWER at once below v11; from v11 on, which
+    a follower answers too, it waits on, and is answered without an error. KIP-392.
+    """
+    led = _led(target, replicas=3)
+    request = _fetch(led.topic)
+    request.min_bytes, request.max_wait_ms = 1, 60_000 if version < FIRST_FROM_FOLLOWERS else 1000
+    led.connections[0].send(request, version)
+
+    _move_leader(target, led)
+
+    answer = led.connections[0].receive(request, version).responses[0].partitions[0]
+    expected = ErrorCode.NOT_LEADER_OR_FOLLOWER if version < FIRST_FROM_FOLLOWERS else ErrorCode.NONE
+    expect(answer, error_code=expected, records=b"")
+
+
+@check("L-02c", api=("ListOffsets", "OffsetForLeaderEpoch", *MOVES), needs=THREE)
+def the_end_is_of_the_present_epoch(target: Target) -> None:
+    """Given a record of epoch 0 and a leader of epoch 1 that has appended nothing, LATEST has epoch 1 and EARLIEST epoch 0; epoch 0 and epoch 1
+    both end at 1. KIP-207, KIP-320.
+    """
+    led = _led(target, replicas=3)
+    _append(led)
+    eventually(lambda: _replicated(led), lambda found: found == 1, "every replica has the record")
+    _move_leader(target, led)
+    leader = led.connections[1]
+
+    latest = eventually(
+        lambda: leader.ask(_list_offsets(led.topic, NO_CHECK), 7).topics[0].partitions[0], lambda one: one.error_code == 0, "it is told"
+    )
+    earliest = leader.ask(_list_offsets(led.topic, NO_CHECK, EARLIEST), 7).topics[0].partitions[0]
+    ends = {epoch: leader.ask(_epoch_end(led.topic, NO_CHECK, epoch), 4).topics[0].partitions[0] for epoch in (0, 1, 2)}
+
+    expect(latest, error_code=ErrorCode.NONE, offset=1, leader_epoch=1)
+    expect(earliest, error_code=ErrorCode.NONE, offset=0, leader_epoch=0)
+    found = {epoch: (one.error_code, one.leader_epoch, one.end_offset) for epoch, one in ends.items()}
+    expect_equal("the ends of epochs 0, 1 and 2", found, {0: (0, 0, 1), 1: (0, 1, 1), 2: (0, NOBODY, NOBODY)})
+
+
+@check("M-16d", api="DescribeProducers", needs=THREE)
+def a_follower_knows_producers_too(target: Target) -> None:
+    """Given a follower, DescribeProducers is answered; a broker without a replica is NOT_LEADER_OR_FOLLOWER. KIP-664."""
+    led = _led(target, replicas=2)
+    request = DescribeProducersRequest(topics=[DescribeProducersRequest.TopicRequest(name=led.topic.name, partition_indexes=[0])])
+    follower, stranger = led.connections[1:]
+
+    expect(follower.ask(request, 0).topics[0].partitions[0], error_code=ErrorCode.NONE, active_producers=[])
+    expect(stranger.ask(request, 0).topics[0].partitions[0], error_code=ErrorCode.NOT_LEADER_OR_FOLLOWER)
+
+
 @check("M-16a", api=("Fetch", "Produce"), versions="4-18", needs=THREE)
 def a_follower_answers_newer_fetches(target: Target, version: int) -> None:
     """Given a record that all replicas have, a follower asked by Fetch v11 answers it, before v11 NOT_LEADER_OR_FOLLOWER; a broker without a
@@ -88,7 +142,7 @@ def a_follower_answers_newer_fetches(target: Target, version: int) -> None:
     def fetched() -> FetchResponse.PartitionData:
         return follower.ask(_fetch(led.topic), version).responses[0].partitions[0]
 
-    if version >= 11:
+    if version >= FIRST_FROM_FOLLOWERS:
         found = eventually(fetched, lambda one: one.error_code == 0 and bool(one.records), "the follower has the record")
         expect_equal(
             "the values", [bytes(record.value or b"") for batch in batches(found.records or b"") for record in batch.records()], [b"v"]
@@ -339,12 +393,17 @@ def _fetch(topic: Topic, epoch: int = NO_CHECK) -> FetchRequest:
     return FetchRequest(max_wait_ms=0, min_bytes=0, max_bytes=10_000, topics=topics)
 
 
-def _list_offsets(topic: Topic, epoch: int) -> ListOffsetsRequest:
-    part = ListOffsetsRequest.ListOffsetsPartition(partition_index=0, timestamp=-1, current_leader_epoch=epoch)
+def _replicated(led: Led) -> int:
+    """How much of the log all replicas have."""
+    return led.connections[0].ask(_list_offsets(led.topic, NO_CHECK), 7).topics[0].partitions[0].offset
+
+
+def _list_offsets(topic: Topic, epoch: int, timestamp: int = LATEST) -> ListOffsetsRequest:
+    part = ListOffsetsRequest.ListOffsetsPartition(partition_index=0, timestamp=timestamp, current_leader_epoch=epoch)
     return ListOffsetsRequest(topics=[ListOffsetsRequest.ListOffsetsTopic(name=topic.name, partitions=[part])])
 
 
-def _epoch_end(topic: Topic, epoch: int) -> OffsetForLeaderEpochRequest:
-    part = OffsetForLeaderEpochRequest.OffsetForLeaderPartition(partition=0, current_leader_epoch=epoch, leader_epoch=0)
+def _epoch_end(topic: Topic, epoch: int, leader_epoch: int = 0) -> OffsetForLeaderEpochRequest:
+    part = OffsetForLeaderEpochRequest.OffsetForLeaderPartition(partition=0, current_leader_epoch=epoch, leader_epoch=leader_epoch)
     topics = [OffsetForLeaderEpochRequest.OffsetForLeaderTopic(topic=topic.name, partitions=[part])]
     return OffsetForLeaderEpochRequest(replica_id=-1, topics=topics)

@@ -1,8 +1,11 @@
 """M: topic ids and epochs, names that may be, and the newer ways to ask about topics and the cluster."""
 
+import base64
+
 from pykbroker.compat.check import check
 from pykbroker.compat.expectations import NOT_EMPTY, expect, expect_equal, expect_that
 from pykbroker.compat.target import Target, Topic, eventually, produce_request
+from pykbroker.compat.transactions import TRANSACTIONS
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import (
     CreateTopicsRequest,
@@ -12,6 +15,7 @@ from pykbroker.protocol.messages import (
     DescribeTopicPartitionsRequest,
     DescribeTopicPartitionsResponse,
     FetchRequest,
+    FindCoordinatorRequest,
     ListOffsetsRequest,
     MetadataResponse,
     OffsetForLeaderEpochRequest,
@@ -23,6 +27,7 @@ BROKERS, CONTROLLERS, NOBODY = 1, 2, 3
 TOPIC_OPERATIONS = 3576
 INVALID_NAMES = ("", ".", "..", "x" * 250, "a b", "é", "a/b")
 NO_CHECK, OF_THE_FUTURE = -1, 1000
+TRANSACTION, SHARE = 1, 2
 
 
 @check("M-11a", api="DeleteTopics", versions="1-6")
@@ -164,6 +169,18 @@ def the_topic_of_offsets_is_internal(target: Target, version: int) -> None:
 
     expect(offsets.topics[0], error_code=ErrorCode.NONE, is_internal=True)
     expect(mine.topics[0], error_code=ErrorCode.NONE, is_internal=False)
+
+
+@check("M-17b", api=("Metadata", "FindCoordinator", *TRANSACTIONS, "ShareGroupHeartbeat"))
+def the_logs_of_coordinators_are_internal(target: Target) -> None:
+    """Given that coordinators of a transaction and of a share partition were looked for, the topics where they keep their state are internal."""
+    topic = target.new_topic()
+    share_key = f"{target.new_name()}:{base64.urlsafe_b64encode(topic.topic_id).rstrip(b'=').decode()}:0"
+    for name, key_type, key in (("__transaction_state", TRANSACTION, target.new_name()), ("__share_group_state", SHARE, share_key)):
+        _find_coordinator(target, key_type, key)
+
+        expect(target.metadata(name).topics[0], error_code=ErrorCode.NONE, is_internal=True)
+    expect(target.metadata(topic.name).topics[0], error_code=ErrorCode.NONE, is_internal=False)
 
 
 @check("M-18a", api="DescribeTopicPartitions")
@@ -329,3 +346,8 @@ def _describe(
 
 def _cursor(topic_name: str, partition_index: int) -> DescribeTopicPartitionsRequest.Cursor:
     return DescribeTopicPartitionsRequest.Cursor(topic_name=topic_name, partition_index=partition_index)
+
+
+def _find_coordinator(target: Target, key_type: int, key: str) -> None:
+    request = FindCoordinatorRequest(key_type=key_type, coordinator_keys=[key])
+    eventually(lambda: target.ask(request, 6).coordinators[0].error_code, lambda error: error == 0, "there is a coordinator")

@@ -15,7 +15,8 @@ from pykbroker.compat.log_requests import (
 )
 from pykbroker.compat.sections.produce_validation import HOUR_MS, expect_refused, log_start, stored
 from pykbroker.compat.tampering import batch_of, batch_of_size, batch_with_payload, now_ms, patched
-from pykbroker.compat.target import LATEST, Target, Topic, produce_request
+from pykbroker.compat.target import LATEST, Target, Topic, eventually, produce_request
+from pykbroker.compat.transactions import TRANSACTIONS, Transaction
 from pykbroker.protocol.compression import CompressionType
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import DeleteRecordsRequest, ProduceRequest
@@ -336,6 +337,31 @@ def idempotence_does_not_ask_for_acks(target: Target, version: int) -> None:
 
     expect(first, error_code=ErrorCode.NONE, base_offset=0)
     expect(last.responses[0].partition_responses[0], error_code=ErrorCode.NONE, base_offset=2)
+
+
+@check("P-34b", api=("Produce", *TRANSACTIONS), versions="3-13")
+def acks_of_transactional_batches_are_the_clients_business(target: Target, version: int) -> None:
+    """Given a partition of a transaction and a batch with acks=1, and one with acks=0, both are appended."""
+    topic = target.new_topic()
+    transaction = Transaction(target)
+    transaction.add(topic)
+
+    for sequence, acks in enumerate((1, 0)):
+        records = batch_of(
+            producer_id=transaction.producer_id,
+            producer_epoch=transaction.producer_epoch,
+            base_sequence=sequence,
+            is_transactional=True,
+        )
+        request = produce_request_of([(topic, 0, records)], acks=acks, transactional_id=transaction.transactional_id)
+        if acks:
+            answer = target.ask(request, version).responses[0].partition_responses[0]
+            expect(answer, error_code=ErrorCode.NONE, base_offset=sequence)
+        else:
+            target.connect().send(request, version)
+
+    eventually(lambda: target.list_offsets(topic).offset, lambda end: end == 2, "both batches are there")
+    transaction.end(topic, committed=False)
 
 
 @check("P-30c", api="Fetch", versions="4-18")
