@@ -29,6 +29,12 @@ KAFKA_PORT, OUR_PORT = 24500, 24600
 SETTINGS = {"node.id": "0", "auto.create.topics.enable": "true", "num.partitions": "4", "group.initial.rebalance.delay.ms": "0"}
 """What the suites expect of their brokers; kafka-python's names broker 0."""
 
+AUTHORIZER = {
+    "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+    "super.users": "User:admin",
+    "allow.everyone.if.no.acl.found": "true",
+}
+
 
 @contextlib.contextmanager
 def apache_kafka() -> Iterator[str]:
@@ -38,7 +44,7 @@ def apache_kafka() -> Iterator[str]:
         raise Missing(problem)
     try:
         voters = f"0@127.0.0.1:{oracle.Cluster(KAFKA_PORT).controller_port_of(1)}"
-        yield oracle.start("foreign", KAFKA_PORT, SETTINGS | {"controller.quorum.voters": voters})
+        yield oracle.start("foreign", KAFKA_PORT, SETTINGS | AUTHORIZER | {"controller.quorum.voters": voters})
     finally:
         oracle.stop("foreign")
 
