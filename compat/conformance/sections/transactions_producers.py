@@ -294,8 +294,8 @@ def two_phases_are_not_offered(target: Target) -> None:
 
 @check("T-07b", api=("InitProducerId", *TRANSACTIONS), needs=WITH_WHAT_IS_UNSTABLE)
 def two_phases_are_off(target: Target) -> None:
-    """Given v6 on a broker that offers it, a prepared transaction to keep is UNSUPPORTED_VERSION, and two phases, which are off,
-    TRANSACTIONAL_ID_AUTHORIZATION_FAILED; without either it is served. KIP-939.
+    """Given v6 on a broker that offers it, two phases, which are off, are TRANSACTIONAL_ID_AUTHORIZATION_FAILED, and a prepared transaction to keep
+    UNSUPPORTED_VERSION without them; without either it is served. KIP-939.
     """
     who = new_producer(target)
 
@@ -307,6 +307,6 @@ def two_phases_are_off(target: Target) -> None:
 TWO_PHASE_WISHES = {
     (False, False): ErrorCode.NONE,
     (False, True): ErrorCode.UNSUPPORTED_VERSION,
-    (True, True): ErrorCode.UNSUPPORTED_VERSION,
+    (True, True): ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
     (True, False): ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
 }
