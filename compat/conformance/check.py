@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pkgutil import iter_modules
+from string import ascii_lowercase
 from typing import TYPE_CHECKING
 
 from pykbroker.protocol.apis import API_BY_KEY
@@ -107,7 +108,9 @@ def all_checks() -> list[Check]:
 
     for module in iter_modules(sections.__path__):
         import_module(f"{sections.__name__}.{module.name}")
-    return sorted(_CHECKS, key=lambda one: (one.section, int(one.id.partition("-")[2].rstrip("abcdefgh")), one.id, one.function.__name__))
+    return sorted(
+        _CHECKS, key=lambda one: (one.section, int(one.id.partition("-")[2].rstrip(ascii_lowercase)), one.id, one.function.__name__)
+    )
 
 
 def api_keys() -> dict[str, int]:

@@ -63,7 +63,8 @@ def _left(target: Target, count: int = 4) -> ShareMember:
 @check("H-22a", api=DESCRIBING, versions="0-1")
 def the_start_of_a_share_group_moves_with_what_is_accepted(target: Target, version: int) -> None:
     """Given records 0-3 of which 0-1 are accepted, and then 2, start_offset is 2 at least (4.3 tells where the last acknowledgement found it); from
-    v1 on lag counts what is not accepted: 2, then 1. KIP-932, KIP-1226."""
+    v1 on lag counts what is not accepted: 2, then 1. KIP-932, KIP-1226.
+    """
     member = reader(target, b"a", b"b", b"c", b"d")
     member.acquire()
 
@@ -137,7 +138,9 @@ def offsets_of_a_share_group_with_members_are_not_altered(target: Target) -> Non
 
 @check("H-17b", api=("AlterShareGroupOffsets", "DescribeShareGroupOffsets", *ACKNOWLEDGING))
 def an_empty_share_group_starts_where_it_is_told(target: Target) -> None:
-    """Given an empty group that stands at 2 of four records, a start of 1 is told from then on, and records 1-3 are delivered anew. KIP-932."""
+    """Given an empty group that stands at 2 of four records, a start of 1 is told from then on, and records 1-3 are delivered anew, at the latest
+    when an acknowledgement of what the leader still had in memory was refused (as 4.3 does). KIP-932.
+    """
     member = _left(target)
     topic = member.topics[0]
 
@@ -149,6 +152,9 @@ def an_empty_share_group_starts_where_it_is_told(target: Target) -> None:
     expect(_start(member), start_offset=1)
     later = ShareMember(target, member.group_id, topic).join()
     found = later.acquire()
+    if found[0].first_offset != 1:
+        later.acknowledge(Batch(found[0].first_offset, found[-1].last_offset, [RELEASE]))
+        found = later.acquire()
     expect_equal("first_offset", found[0].first_offset, 1)
     expect_equal("last_offset", found[-1].last_offset, 3)
 
@@ -242,7 +248,7 @@ def offsets_of_an_unknown_share_group_are_not_deleted(target: Target) -> None:
     expect(answer, error_code=ErrorCode.GROUP_ID_NOT_FOUND, error_message=NOT_EMPTY, responses=[])
 
 
-@check("H-17a", api=("AlterShareGroupOffsets", "DeleteShareGroupOffsets", "JoinGroup", "SyncGroup"))
+@check("H-17i", api=("AlterShareGroupOffsets", "DeleteShareGroupOffsets", "JoinGroup", "SyncGroup"))
 def offsets_of_a_classic_group_are_no_share_offsets(target: Target) -> None:
     """Given a classic group with a member, altering and deleting share offsets are GROUP_ID_NOT_FOUND (or NON_EMPTY_GROUP) with a message. KIP-932."""
     classic, topic = target.stable_group(), target.new_topic()

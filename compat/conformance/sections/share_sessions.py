@@ -148,7 +148,7 @@ def a_share_session_keeps_its_partitions_until_they_are_forgotten(target: Target
     expect_equal("acquired records", member.acquire(version=version), [Acquired(1, 1, 1)])
 
 
-@check("H-05d", api=ACKNOWLEDGING, versions="1-2")
+@check("H-04i", api=ACKNOWLEDGING, versions="1-2")
 def the_last_share_fetch_takes_acknowledgements_along(target: Target, version: int) -> None:
     """Given epoch -1 with acknowledgements, they count, and the rest is released. KIP-932."""
     member = reader(target, b"a", b"b", b"c")
@@ -224,7 +224,7 @@ def the_broker_has_only_so_many_share_sessions(target: Target, version: int) -> 
     expect(excess.fetch(version=version), error_code=ErrorCode.NONE)
 
 
-@check("H-05e", api=ACKNOWLEDGING, versions="1-2")
+@check("H-04j", api=ACKNOWLEDGING, versions="1-2")
 def share_sessions_are_of_a_member_of_a_group(target: Target, version: int) -> None:
     """Given the same member id in two groups, each has its session and its records: what one releases does not concern the other. KIP-932."""
     member = reader(target, b"a")

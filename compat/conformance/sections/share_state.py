@@ -258,7 +258,7 @@ def the_summary_of_share_state_has_its_epochs_and_its_start(target: Target, vers
         )
 
 
-@check("H-27a", api=STATE)
+@check("H-27i", api=STATE)
 def share_state_that_was_deleted_is_gone(target: Target) -> None:
     """Given DeleteShareGroupState, what was kept is not read any more; to delete it once more is NONE. KIP-932."""
     keeper = _kept(target)
@@ -271,7 +271,7 @@ def share_state_that_was_deleted_is_gone(target: Target) -> None:
     expect_state(keeper, keeper.summary(), ErrorCode.NONE, start_offset=-1)
 
 
-@check("H-27b", api=STATE)
+@check("H-27j", api=STATE)
 def share_state_of_an_unknown_partition_is_not_kept(target: Target) -> None:
     """Given an unknown topic id, or a partition that the topic does not have, initializing is UNKNOWN_TOPIC_OR_PARTITION, reading INVALID_REQUEST. KIP-932."""
     keeper = Keeper(target, target.new_topic())
@@ -286,7 +286,7 @@ def share_state_of_an_unknown_partition_is_not_kept(target: Target) -> None:
     expect_state(lost, lost.delete(), ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
 
 
-@check("H-27c", api=STATE)
+@check("H-27k", api=STATE)
 def share_state_of_the_empty_group_is_not_answered_for(target: Target) -> None:
     """Given an empty group id, each of the five is answered without any results, and nothing is kept. KIP-932."""
     keeper = Keeper(target, target.new_topic(), "")
@@ -298,7 +298,7 @@ def share_state_of_the_empty_group_is_not_answered_for(target: Target) -> None:
     expect_equal("results", keeper.delete().results, [])
 
 
-@check("H-27d", api=("FindCoordinator", *STATE), versions="4-6")
+@check("H-27l", api=("FindCoordinator", *STATE), versions="4-6")
 def a_share_partition_has_a_coordinator(target: Target, version: int) -> None:
     """Given key type 2 and group:topic-id:partition, FindCoordinator v6 has a broker; a key of another shape, or an older version, is INVALID_REQUEST."""
     topic_id = base64.urlsafe_b64encode(target.new_topic().topic_id).decode().rstrip("=")
