@@ -5,10 +5,10 @@ from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
 from pykbroker.compat.check import Settings
-from pykbroker.compat.configs import GROUP, Change, Refusal, alter
+from pykbroker.compat.configs import GROUP, Change, Refusal, alter, describe
 from pykbroker.compat.expectations import Unexpected, expect, expect_equal, expect_that
 from pykbroker.compat.participants import ready_group
-from pykbroker.compat.target import PATIENCE_S, Target, Topic
+from pykbroker.compat.target import PATIENCE_S, Target, Topic, eventually
 from pykbroker.compat.users import User
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import (
@@ -184,10 +184,15 @@ def quick_group(target: Target) -> str:
 
 
 def configure(target: Target, group_id: str, **configs: str) -> None:
-    """Set configs of a group; they are unset after the check."""
+    """Set configs of a group, and wait until its coordinator knows of them; they are unset after the check."""
     answer = alter(target, GROUP, group_id, [Change(name, value) for name, value in configs.items()])
     expect_equal("the answer", answer, Refusal(ErrorCode.NONE, answer.error_message))
     target.unset_after(GROUP, group_id, *configs)
+
+    def known() -> dict[str, str | None]:
+        return {one.name: one.value for one in describe(target, GROUP, group_id, list(configs)).configs}
+
+    eventually(known, lambda found: found == configs, "the group has its configs")
 
 
 def topic_for_groups(target: Target, partitions: int = 1) -> Topic:
@@ -227,17 +232,6 @@ def described_member(target: Target, member: ConsumerMember, version: int = 1) -
     found = [one for one in group.members if one.member_id == member.member_id]
     expect_equal("members described under the member's id", len(found), 1)
     return found[0]
-
-
-def wait_for_group_state(target: Target, group_id: str, state: str) -> ConsumerGroupDescribeResponse.DescribedGroup:
-    """Until the group is in that state."""
-    deadline = time.monotonic() + PATIENCE_S
-    while (found := described(target, group_id)).group_state != state:
-        expect(found, error_code=ErrorCode.NONE)
-        if time.monotonic() > deadline:
-            raise Unexpected("group_state", state, found.group_state, found)
-        time.sleep(_SHORTLY_S)
-    return found
 
 
 # -- partitions --------------------------------------------------------------------------------------------------

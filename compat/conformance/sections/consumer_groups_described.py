@@ -46,7 +46,7 @@ def other_groups_are_no_consumer_groups(target: Target, version: int) -> None:
     """Given ConsumerGroupDescribe of a classic group, or of none, GROUP_ID_NOT_FOUND, a message, no state and no epochs. KIP-848."""
     classic = Participant(target, ready_group(target))
     stable(target, classic)
-    nobody = target.new_name("group")
+    nobody = ready_group(target)
 
     for group_id, words in ((classic.group_id, "is not a consumer group"), (nobody, "not found")):
         found = described(target, group_id, version)
@@ -112,7 +112,7 @@ def what_is_allowed_is_told_where_asked(target: Target, version: int) -> None:
 def several_groups_are_described_each_by_itself(target: Target, version: int) -> None:
     """Given a group that is there, one that is not, and the empty id, the first is described, the others fail by themselves. KIP-848."""
     member = member_of_all(target, topic_for_groups(target))
-    nobody = target.new_name("group")
+    nobody = ready_group(target)
 
     answer = target.ask(ConsumerGroupDescribeRequest(group_ids=[member.group_id, nobody, ""]), version)
 

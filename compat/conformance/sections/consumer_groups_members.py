@@ -202,7 +202,7 @@ def a_place_is_kept_for_one_session(target: Target, version: int) -> None:
 
     other.wait_for(all_of(topic))
 
-    expect_seconds("the removal", time.monotonic() - left_at, 0.95, 10)
+    expect_seconds("the removal", time.monotonic() - left_at, 0.7, 10)
     expect_equal("the members", [one.member_id for one in described(target, group_id).members], [other.member_id])
     expect_refused(newcomer_as(away).heartbeat(member_epoch=1), ErrorCode.UNKNOWN_MEMBER_ID, "one")
 
