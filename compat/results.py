@@ -1,12 +1,14 @@
 """Make compat/RESULTS.md: the conformance suite on Apache Kafka, on pykbroker, and on others that speak Kafka's protocol.
 
-    python compat/results.py [NAME...]      all, or only those whose names hold one of the words
+    python compat/results.py [NAME...]      all, or only those whose names hold one of the words; the others keep what the page has of them
 
-Each system is started on loopback, and stopped when it has been tried; one that cannot run on this machine is named with the reason. A check has
-20 s on a foreign broker, the whole suite ten minutes, so that one that hangs cannot hang the run.
+Each system is started on loopback, and stopped when it has been tried; one that cannot run on this machine is named with the reason. Apache Kafka and
+pykbroker are started as often as the checks' needs differ; the others as they come. There a check has 10 s and the whole suite five minutes, so
+that one that hangs cannot hang the run.
 """
 
 import contextlib
+import json
 import pathlib
 import sys
 import time
@@ -17,17 +19,20 @@ sys.path[:0] = [str(HERE.parent), str(HERE.parent / "bench")]
 
 import systems  # noqa: E402
 
+from compat.fleets import ApacheKafka, Missing, Pykbroker, free_ports, judged  # noqa: E402
 from pykbroker.compat.check import all_checks  # noqa: E402
 from pykbroker.compat.expectations import Unexpected  # noqa: E402
-from pykbroker.compat.report import by_section  # noqa: E402
-from pykbroker.compat.runner import Result, Status, run  # noqa: E402
+from pykbroker.compat.report import row  # noqa: E402
+from pykbroker.compat.runner import Status, run_together  # noqa: E402
 from pykbroker.compat.target import Target  # noqa: E402
 from pykbroker.protocol.wire import Malformed  # noqa: E402
 
-PORT = 20960
-CHECK_TIMEOUT_S = 20.0
-SUITE_TIMEOUT_S = 600.0
-TIME_IS_OVER = "the time for the whole suite was over"
+JOBS = 4
+CHECK_TIMEOUT_S = 10.0
+SUITE_TIMEOUT_S = 300.0
+PAGE = HERE / "RESULTS.md"
+MEMORY = HERE.parent / ".results.json"
+"""What was found of each system, so that one can be tried anew without the others."""
 
 
 class Mock(systems.System):
@@ -48,32 +53,33 @@ class Mock(systems.System):
         self.client = None
 
 
-SYSTEMS = [systems.ApacheKafka, systems.BrokerInMemory, systems.Tansu, systems.Kfake, Mock]
+NAMED = {systems.Tansu: "Tansu", systems.Kfake: "kfake", Mock: Mock.name}
+OURS_AND_KAFKA = (ApacheKafka, Pykbroker)
 
 
-def tried(system):
-    """The results of every check, or the sentence why there are none."""
+def tried(kind):
+    """What was found: seconds and a row for each check, or the sentence why there is nothing."""
+    started = time.monotonic()
+    try:
+        if kind in OURS_AND_KAFKA:
+            results = judged(kind(), all_checks(), jobs=JOBS, say=lambda sentence: print(f"  {sentence}", flush=True))
+        else:
+            results = tried_as_it_comes(kind)
+    except (Missing, systems.Missing) as missing:
+        return str(missing)
+    except (OSError, Unexpected, Malformed) as error:
+        return f"it cannot be talked to: {error}"
+    return {"seconds": time.monotonic() - started, "checks": [row(one) | {"exchanges": []} for one in results]}
+
+
+def tried_as_it_comes(kind):
+    """Start a broker of somebody else, and put it to the checks that need nothing special."""
+    system = kind(free_ports(1))
     try:
         system.start()
-    except systems.Missing as missing:
-        return str(missing)
-    try:
-        target = Target("127.0.0.1", system.port)
-        ends = time.monotonic() + SUITE_TIMEOUT_S
-        results = []
-        checks = [check for check in all_checks() if not check.alone] + [check for check in all_checks() if check.alone]
-        for check in checks:
-            if time.monotonic() > ends:
-                results.append(Result(check, Status.SKIPPED, detail=TIME_IS_OVER))
-                continue
-            try:
-                results += run([check], target, check_timeout_s=CHECK_TIMEOUT_S)
-            except (OSError, Unexpected, Malformed) as error:
-                target.close()
-                target = Target("127.0.0.1", system.port)
-                results.append(Result(check, Status.FAILED, detail=f"it cannot be talked to any more: {error}"))
-        target.close()
-        return results
+        target = lambda: Target("127.0.0.1", system.port)  # noqa: E731
+        ends_at = time.monotonic() + SUITE_TIMEOUT_S
+        return run_together(all_checks(), target, jobs=JOBS, check_timeout_s=CHECK_TIMEOUT_S, ends_at=ends_at)
     finally:
         with contextlib.suppress(ProcessLookupError):
             system.stop()
@@ -81,50 +87,58 @@ def tried(system):
 
 def page(columns):
     """The table, and what stands behind its numbers."""
+    known = {name: found for name, found in columns.items() if not isinstance(found, str)}
     lines = [
         "# The conformance suite on brokers",
         "",
-        "Made by `python compat/results.py`. Each cell: passed / failed / skipped / not served.",
-        "Skipped are checks that need what the broker was not started with (settings, three brokers, an authorizer).",
+        "Made by `make compat-results`. Each cell: passed / failed / skipped / not served.",
+        "Skipped are checks that need what the broker was not started with (settings, three brokers, an authorizer): Apache Kafka and pykbroker are",
+        "started as often as the checks' needs differ, the others once, as they come.",
         "",
+        "| section | " + " | ".join(known) + " |",
+        "|---" * (len(known) + 1) + "|",
     ]
-    known = {name: by_section(results) for name, results in columns.items() if not isinstance(results, str)}
-    sections = list(next(iter(known.values()))) if known else []
-    lines += ["| section | " + " | ".join(known) + " |", "|---" * (len(known) + 1) + "|"]
-    for section in sections:
-        cells = [" / ".join(str(counts[section][status]) for status in Status) for counts in known.values()]
+    sections = list(dict.fromkeys(one["section"] for found in known.values() for one in found["checks"]))
+    for section in [*sections, "all"]:
+        cells = (counted(one for one in found["checks"] if section in {one["section"], "all"}) for found in known.values())
         lines.append(f"| {section} | " + " | ".join(cells) + " |")
-    for name, results in columns.items():
+    for name, found in columns.items():
         lines += ["", f"## {name}", ""]
-        if isinstance(results, str):
-            lines.append(f"Not tried here: {results}")
+        if isinstance(found, str):
+            lines.append(f"Not tried here: {found}")
             continue
-        lines.append(f"{sum(result.seconds for result in results):.0f} s.")
-        skipped = Counter(result.detail for result in results if result.status is Status.SKIPPED)
+        lines.append(f"{found['seconds']:.0f} s.")
+        lines.append("")
+        skipped = Counter(one["detail"] for one in found["checks"] if one["status"] == Status.SKIPPED)
         lines += [f"- skipped, {count}: {why}" for why, count in sorted(skipped.items())]
-        failed = [result for result in results if result.status is Status.FAILED]
-        lines += [f"- failed: {one.check.id} {one.check.name}: {_short(one.detail)}" for one in failed]
-    return "\n".join(lines) + "\n"
+        failed = [one for one in found["checks"] if one["status"] == Status.FAILED]
+        lines += [f"- failed: {one['id']} {one['name']}: {short(one['detail'])}" for one in failed]
+    return "\n".join(lines).rstrip() + "\n"
 
 
-def _short(detail):
-    text = " ".join(detail.split())
+def counted(rows):
+    counts = Counter(one["status"] for one in rows)
+    return " / ".join(str(counts[status]) for status in Status)
+
+
+def short(detail):
+    text = " ".join(detail.split()).replace("`", "'")
     return text if len(text) <= 160 else text[:160] + "…"
 
 
 def main():
     words = sys.argv[1:]
-    columns = {}
-    for number, kind in enumerate(SYSTEMS):
-        if words and not any(word.lower() in kind.name.lower() for word in words):
+    columns = json.loads(MEMORY.read_text()) if words and MEMORY.exists() else {}
+    names = {kind: kind.name for kind in OURS_AND_KAFKA} | NAMED
+    for kind, name in names.items():
+        if words and not any(word.lower() in name.lower() for word in words):
             continue
-        print(f"{kind.name} …", flush=True)
-        columns[kind.name] = tried(kind(PORT + 10 * number))
-        (HERE / "RESULTS.md").write_text(page(columns))
-        if isinstance(columns[kind.name], str):
-            print(f"  not tried: {columns[kind.name]}")
-        else:
-            print("  " + ", ".join(f"{count} {status}" for status, count in by_section(columns[kind.name])["all"].items()))
+        print(f"{name} …", flush=True)
+        columns[name] = tried(kind)
+        columns = {one: columns[one] for one in names.values() if one in columns}
+        MEMORY.write_text(json.dumps(columns))
+        PAGE.write_text(page(columns))
+        print(f"  {columns[name]}" if isinstance(columns[name], str) else f"  {counted(columns[name]['checks'])}", flush=True)
 
 
 if __name__ == "__main__":
