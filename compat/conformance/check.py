@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from importlib import import_module
 from pkgutil import iter_modules
 from string import ascii_lowercase
-from string import ascii_lowercase
 from typing import TYPE_CHECKING
 
 from pykbroker.protocol.apis import API_BY_KEY
