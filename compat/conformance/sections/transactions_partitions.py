@@ -1,5 +1,6 @@
 """T: which partitions are in a transaction: added before they are written (AddPartitionsToTxn), or by the write itself (KIP-98, KIP-890)."""
 
+from pykbroker.compat.acls import ACLS, CLUSTER, CLUSTER_ACTION, THE_CLUSTER, allow
 from pykbroker.compat.check import check
 from pykbroker.compat.expectations import expect, expect_equal, expect_that
 from pykbroker.compat.target import Target, eventually
@@ -20,6 +21,7 @@ from pykbroker.compat.transaction_requests import (
     write,
 )
 from pykbroker.compat.transactions import TRANSACTIONS, last_stable_offset
+from pykbroker.compat.users import AUTHORIZER, USERS, User
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import AddPartitionsToTxnRequest, EndTxnRequest
 from pykbroker.protocol.records import batches
@@ -331,3 +333,37 @@ def a_partition_that_is_only_added(target: Target, version: int) -> None:
     markers = [(one.base_offset, one.producer_id) for one in batches(target.fetch(topic).records or b"") if one.is_control]
     expect_equal("the markers", markers, [(2, who.producer_id)])
     expect_equal("the last stable offset then", last_stable_offset(target, topic), 3)
+
+
+# -- who may ask as a broker does --------------------------------------------------------------------------------
+
+
+@check("T-10a", api=("AddPartitionsToTxn", *ADDING, *USERS), versions="4-5", needs=AUTHORIZER)
+def only_brokers_add_for_others(target: Target, version: int) -> None:
+    """Given a user without ClusterAction on the cluster, AddPartitionsToTxn v4 and later is CLUSTER_AUTHORIZATION_FAILED as a whole, without results, also
+    to verify only, and nothing is added. KIP-890.
+    """
+    topic = target.new_topic()
+    who = new_producer(target)
+    user = User(target)
+
+    for verify_only in (False, True):
+        answer = user.ask(add_partitions_request(who, [Part(topic.name)], version, verify_only=verify_only), version)
+        expect(answer, error_code=ErrorCode.CLUSTER_AUTHORIZATION_FAILED, results_by_transaction=[])
+    expect(described(target, who.transactional_id), error_code=ErrorCode.NONE, transaction_state=NEVER_STARTED, topics=[])
+
+
+@check("T-10b", api=("AddPartitionsToTxn", *ADDING, *ACLS, *USERS), versions="4-5", needs=AUTHORIZER)
+def whoever_may_act_for_the_cluster_adds(target: Target, version: int) -> None:
+    """Given a user with ClusterAction on the cluster and nothing else, AddPartitionsToTxn v4 and later is served. KIP-890."""
+    topic = target.new_topic()
+    who = new_producer(target)
+    user = User(target)
+    allow(user, CLUSTER_ACTION, CLUSTER, THE_CLUSTER)
+    request = add_partitions_request(who, [Part(topic.name)], version)
+
+    answer = eventually(lambda: user.ask(request, version), lambda found: found.error_code == ErrorCode.NONE, "the rule is known")
+
+    expect_equal("the errors", errors_of_added(answer, who.transactional_id, version), {Part(topic.name): ErrorCode.NONE})
+    expect_open_with(target, who, Part(topic.name))
+    abort(target, who)
