@@ -18,12 +18,24 @@ RACE = "it lasts for milliseconds, and nothing tells when they begin"
 
 UNTRIED = (
     Untried(
+        "A-11",
+        "Given the preferred replica of a partition dead, its election is PREFERRED_LEADER_NOT_AVAILABLE; given all dead, an unclean one is "
+        "ELIGIBLE_LEADERS_NOT_AVAILABLE.",
+        DEAD_BROKER,
+    ),
+    Untried(
         "A-22",
         "Given one of three brokers dead, a topic with three replicas is created all the same; an assignment to dead brokers only is "
         "INVALID_REPLICA_ASSIGNMENT.",
         DEAD_BROKER,
     ),
     Untried("F-03", "Given a fetch between the high watermark and the end of the log, it is answered empty and at once.", RACE),
+    Untried(
+        "F-20",
+        "Given a replica selector that knows racks, the leader answers a client of another rack with the replica there (preferred_read_replica), "
+        "without records and at once. KIP-392.",
+        "each of three brokers has to be in a rack of its own",
+    ),
     Untried(
         "F-23",
         "Given a data directory that failed, Fetch below v6 says NOT_LEADER_OR_FOLLOWER instead of KAFKA_STORAGE_ERROR.",
@@ -46,6 +58,11 @@ UNTRIED = (
         "Given a static member that rejoins a stable group with metadata that nobody can read, Kafka 4.3.0 stores it, and cannot load that "
         "partition of the offsets any more: its groups are NOT_COORDINATOR from then on. A defect; pykbroker loads it.",
         "the coordinator has to load anew, and Kafka is broken afterwards",
+    ),
+    Untried(
+        "H-22",
+        "Given a partition number that its topic does not have, DescribeShareGroupOffsets is answered after half a minute of the broker's own retries.",
+        "it takes more than half a minute",
     ),
     Untried(
         "I-14",
