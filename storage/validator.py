@@ -108,7 +108,7 @@ DEFAULT_SETTINGS = ValidationSettings()
 def one_batch(records: Buffer | None, produce_version: int) -> memoryview:
     """The one batch that a Produce may bring for a partition (P-01 to P-04, P-29); the beginning of another behind it is dropped."""
     view = memoryview(records if records is not None else b"")
-    size = _whole_batch(view)
+    size = whole_batch(view)
     if size == 0 or view[MAGIC_OFFSET] < 2:
         raise RecordsRefused(ErrorCode.INVALID_RECORD, in_shape=False)
     compression = view[ATTRIBUTES_OFFSET + 1] & 7 if len(view) > ATTRIBUTES_OFFSET + 1 else CompressionType.NONE
@@ -124,12 +124,12 @@ def one_batch(records: Buffer | None, produce_version: int) -> memoryview:
 
 def _is_another_behind(rest: memoryview) -> bool:
     try:
-        return _whole_batch(rest) > 0
+        return whole_batch(rest) > 0
     except RecordsRefused as error:
         raise RecordsRefused(error.error_code, in_shape=False) from None
 
 
-def _whole_batch(view: memoryview) -> int:
+def whole_batch(view: memoryview) -> int:
     """The size of the batch, or old message, that begins here; 0 where it is cut off."""
     if len(view) < LOG_OVERHEAD:
         return 0

@@ -11,8 +11,11 @@ from pykbroker.testing import KafkaBroker
 from pykbroker.client import Client
 from pykbroker.protocol.messages import OffsetFetchRequest, OffsetFetchResponse
 
-SETTINGS = {"node.id": "1", "log.retention.ms": "-1", "log.retention.check.interval.ms": "86400000", "log.cleaner.backoff.ms": "86400000"}
+SETTINGS = {"log.retention.ms": "-1", "log.retention.check.interval.ms": "86400000", "log.cleaner.backoff.ms": "86400000"}
 """No round of retention or compaction comes between: the records of the sequences are old."""
+
+_OURS = {"node.id": "1", "inter.broker.listener.name": "PLAINTEXT"}
+"""What Kafka has by default, or is told by what starts it."""
 
 _NAME = "df-oracle"
 _GROUPS_ARE_READY_S = 30.0
@@ -27,8 +30,7 @@ def kafka_running(bootstrap: str | None, port: int) -> Iterator[Side]:
     problem = oracle.missing()
     if problem is not None:
         raise SystemExit(f"Apache Kafka cannot run here, and without it there is nothing to compare with: {problem}.")
-    settings = {name: value for name, value in SETTINGS.items() if name != "node.id"}
-    started = oracle.start_cluster(_NAME, oracle.Cluster(port, settings=settings))
+    started = oracle.start_cluster(_NAME, oracle.Cluster(port, settings=SETTINGS))
     try:
         yield _ready("Kafka", started)
     finally:
@@ -38,7 +40,7 @@ def kafka_running(bootstrap: str | None, port: int) -> Iterator[Side]:
 @contextlib.contextmanager
 def our_broker_running() -> Iterator[Side]:
     """pykbroker, in memory; at the end it raises what it did not expect."""
-    with KafkaBroker(config=SETTINGS, seed=1) as broker:
+    with KafkaBroker(config=SETTINGS | _OURS, seed=1) as broker:
         yield _ready("pykbroker", broker.bootstrap)
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from compat.differential.steps import Step
 from pykbroker.protocol.messages import Message
 
+_BY_ID = 13
+
 Recognises = Callable[[Step, Message, str, object, object], bool]
 
 
@@ -28,5 +30,29 @@ EXPLAINED = [
         "ApiVersions names fewer APIs and features",
         "What is not served yet (NOT_DONE.md) is not advertised; of the APIs that are, the versions are Kafka's.",
         lambda step, _request, path, _kafkas, _ours: step.api == "ApiVersions" and path.startswith(("api_keys", "supported_features", "finalized_features")),
+    ),
+    Explained(
+        "Produce with null records is refused",
+        "Kafka 4.3 fails within and never answers: the connection stays open and mute. We answer INVALID_RECORD, or close it where acks=0. (Not among the sequences, "
+        "since each would have to wait for an answer that never comes.)",
+        lambda step, _request, _path, kafkas, _ours: step.api == "Produce" and kafkas == "it waits",
+    ),
+    Explained(
+        "AlterConfigs that names a resource twice is answered",
+        "Kafka 4.3 fails within and never answers. We answer INVALID_REQUEST for that resource, as IncrementalAlterConfigs does on both. (Not among the sequences.)",
+        lambda step, _request, _path, kafkas, _ours: step.api == "AlterConfigs" and kafkas == "it waits",
+    ),
+    Explained(
+        "Fetch by a topic id of zeros is answered partition by partition",
+        "Kafka 4.3 answers UNKNOWN_SERVER_ERROR for the whole request once it has to tell two partitions apart of which one has no topic. We answer UNKNOWN_TOPIC_ID "
+        "for the partition. (Not among the sequences, since a session would go on differently.)",
+        lambda step, request, _path, _kafkas, _ours: step.api == "Fetch"
+        and any(not any(topic.topic_id) for topic in getattr(request, "topics", ()))
+        and step.version >= _BY_ID,
+    ),
+    Explained(
+        "A fetch session of the smallest number there is",
+        "Kafka 4.3 fails with UNKNOWN_SERVER_ERROR at the session id -2147483648, whose absolute value is none. We know no session of that id. (Not among the sequences.)",
+        lambda step, request, _path, _kafkas, _ours: step.api == "Fetch" and getattr(request, "session_id", 0) == -(1 << 31),
     ),
 ]

@@ -25,7 +25,8 @@ _SENTENCES = {"error_message", "batch_index_error_message"}
 _COUNTED = {"producer_id": "producer", "session_id": "session"}
 _LISTS_OF_EVERYTHING = {"ListGroups": "groups", "ListConfigResources": "config_resources"}
 _ORDERED = {"coordinators", "api_keys"}
-_OWN_CONFIGS = re.compile(r"(advertised\.|controller\.)?listeners?|listener\..*|log\.dirs?|controller\.quorum\..*|metadata\.log\.dir")
+_OWN_CONFIGS = re.compile(r"(advertised\.|controller\.)?listeners?|listener\..*|log\.dirs?|controller\..*|metadata\.log\.dir|process\.roles|broker\.id|node\.id|socket\.listen\.backlog\.size")
+"""Where a broker is and what it is called: told by what started it; and the one default that is ours whatever it is told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +89,8 @@ class Mask:
                 made[one.name] = sorted(made[one.name], key=_place)  # type: ignore[call-overload]
         if value.unknown_tags:
             made["unknown_tags"] = [[tag, bytes(data).hex()] for tag, data in value.unknown_tags]
-        if "config_source" in made and _OWN_CONFIGS.fullmatch(str(made.get("name"))):
-            made = {"name": made["name"]}
+        if value.__class__.__name__ == "DescribeConfigsResult" and isinstance(made["configs"], list):
+            made["configs"] = [one for one in made["configs"] if not _OWN_CONFIGS.fullmatch(one["name"])]
         return made
 
     def _value(self, found: object, version: int, *, is_id: bool) -> object:

@@ -9,6 +9,9 @@ from compat.differential.steps import Sequence, Step, places
 from compat.differential.trial import Difference
 from pykbroker.protocol.messages import Struct
 
+_KEPT = {"acks", "timeout_ms"}
+"""Another value would be another question."""
+
 Run = Callable[[Sequence], Difference | None]
 
 
@@ -60,7 +63,7 @@ def _simpler_at_the_end(sequence: Sequence) -> Iterator[Sequence]:
         options: list[object] = []
         if isinstance(value, list) and value:
             options = [value[:position] + value[position + 1 :] for position in range(len(value))]
-        elif not isinstance(value, (list, Struct)) and value != getattr(type(struct)(), field.name):
+        elif field.name not in _KEPT and not isinstance(value, (list, Struct)) and value != getattr(type(struct)(), field.name):
             options = [getattr(type(struct)(), field.name)]
         for option in options:
             changed = copy.deepcopy(last)

@@ -32,7 +32,7 @@ _MAY_WAIT = {"JoinGroup", "SyncGroup"}
 _MAKE_TOPICS = {"CreateTopics", "DeleteTopics", "CreatePartitions", "Metadata"}
 _CHANGE_CONFIGS = {"AlterConfigs", "IncrementalAlterConfigs"}
 _CONTROL, _PROBE_NUMBER = -1, 1 << 20
-_ANSWER_TIMEOUT_S = 10.0
+_ANSWER_TIMEOUT_S = 4.0
 _METADATA_VERSION, _LIST_OFFSETS_VERSION, _DELETE_TOPICS_VERSION = 9, 5, 5
 
 

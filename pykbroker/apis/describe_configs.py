@@ -37,6 +37,8 @@ VERSIONS = range(1, 5)
 RESOURCES_PER_SLICE = 200
 """So many are described in a row, before others have their turn; each may take 0.2 ms, a broker more."""
 
+_CONFIGURED = frozenset(ResourceType)
+
 _Resource = DescribeConfigsRequest.DescribeConfigsResource
 _Result = DescribeConfigsResponse.DescribeConfigsResult
 _Config = DescribeConfigsResponse.DescribeConfigsResourceResult
@@ -44,7 +46,9 @@ _Synonym = DescribeConfigsResponse.DescribeConfigsSynonym
 
 
 def handle(context: Context, request: DescribeConfigsRequest) -> DescribeConfigsResponse | Later[DescribeConfigsResponse]:
-    """Each resource by itself, also one that is named twice (K-02)."""
+    """Each resource by itself, also one that is named twice (K-02); one of a type that nothing has makes all of them fail (K-03)."""
+    if not all(each.resource_type in _CONFIGURED for each in request.resources):
+        return failed(request, ErrorCode.INVALID_REQUEST)
     answer = _Answer(context, request)
     results = in_slices(context.cluster.waits, request.resources, answer.result, RESOURCES_PER_SLICE)
     return when(results, lambda results: DescribeConfigsResponse(results=results))
@@ -141,7 +145,7 @@ def _described(context: Context, resource: _Resource) -> list[DescribedConfig]:
             kind = ResourceType(resource.resource_type)
             return described_resource(config, kind, config.overrides(kind, name))
         case _:
-            raise KafkaError(ErrorCode.INVALID_REQUEST, f"Resource type {resource.resource_type} has no configs.")
+            raise KafkaError(ErrorCode.INVALID_REQUEST)
 
 
 def _check_is_own_id(context: Context, name: str) -> None:

@@ -17,8 +17,8 @@ from pykbroker.later import Later
 from pykbroker.partition import Partition
 from pykbroker.protocol.errors import ErrorCode, KafkaError
 from pykbroker.protocol.messages import ProduceRequest, ProduceResponse
-from pykbroker.protocol.records import ATTRIBUTES_OFFSET, HEADER_SIZE, MAGIC_OFFSET
-from pykbroker.storage.validator import RecordsRefused, one_batch
+from pykbroker.protocol.records import ATTRIBUTES_OFFSET, MAGIC_OFFSET
+from pykbroker.storage.validator import RecordsRefused, one_batch, whole_batch
 
 if TYPE_CHECKING:
     from pykbroker.metadata import Topic
@@ -40,22 +40,18 @@ Outcome = ProduceResponse | Close | None
 
 
 def handle(context: Context, request: ProduceRequest) -> Outcome | Later[Outcome]:
-    """Append to each partition by itself: one that is refused leaves its neighbours alone (P-23)."""
+    """Append to each partition by itself: one that is refused leaves its neighbours alone (P-23), unless its batch cannot be read at all (P-29)."""
     topics = request.topic_data
-    if _has_transactional_batch(topics):
-        return _outcome(request, failed(request, ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED))
+    fault = _fault_of_all(topics)
+    if fault is not None:
+        return _outcome(request, _all_refused(request, fault))
     append = _Append(context, request.acks)
-    if len(topics) != 1 or len(topics[0].partition_data) != 1:
-        topics = _last_of_each(topics)
+    if len(topics) == 1 and len(topics[0].partition_data) == 1:
+        answers = [(topics[0], [append.to_partition(topics[0], topics[0].partition_data[0])])]
+    else:
+        answers = [(topic, [append.last_of(topic, data) for data in by_index.values()]) for topic, by_index in _by_partition(topics)]
     response = ProduceResponse(
-        responses=[
-            TopicResponse(
-                name=topic.name,
-                topic_id=topic.topic_id,
-                partition_responses=[append.to_partition(topic, one) for one in topic.partition_data],
-            )
-            for topic in topics
-        ]
+        responses=[TopicResponse(name=topic.name, topic_id=topic.topic_id, partition_responses=told) for topic, told in answers]
     )
     if append.moved and context.api_version >= FIRST_VERSION_WITH_NEW_LEADER:
         _name_new_leaders(context, append.moved, response)
@@ -78,30 +74,43 @@ def failed(request: ProduceRequest, error: ErrorCode) -> ProduceResponse:
     )
 
 
-def _has_transactional_batch(topics: list[ProduceRequest.TopicProduceData]) -> bool:
-    """Whether the first batch for some partition belongs to a transaction, whatever else is wrong with it."""
+def _fault_of_all(topics: list[ProduceRequest.TopicProduceData]) -> KafkaError | None:
+    """What is wrong with the first batch for some partition that makes all of them fail, whatever else is wrong (P-29): Kafka looks at each
+    for its transactional mark before it looks at any topic, and cannot read those whose length or magic byte is impossible.
+    """
     for topic in topics:
         for one in topic.partition_data:
-            records = one.records
-            if records is None or len(records) < HEADER_SIZE:
+            if one.records is None:
                 continue
-            if records[ATTRIBUTES_OFFSET + 1] & TRANSACTIONAL and records[MAGIC_OFFSET] == 2:
-                return True
-    return False
+            records = memoryview(one.records)
+            try:
+                size = whole_batch(records)
+            except RecordsRefused as refused:
+                return refused
+            if size and records[MAGIC_OFFSET] == 2 and records[ATTRIBUTES_OFFSET + 1] & TRANSACTIONAL:
+                return KafkaError(ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
+    return None
 
 
-def _last_of_each(topics: list[ProduceRequest.TopicProduceData]) -> list[ProduceRequest.TopicProduceData]:
-    """The same topics, each partition once: of one that is named twice only the last data count (P-28)."""
-    last: dict[tuple[str, bytes], dict[int, ProduceRequest.PartitionProduceData]] = {}
+def _all_refused(request: ProduceRequest, fault: KafkaError) -> ProduceResponse:
+    response = failed(request, fault.error_code)
+    if isinstance(fault, RecordsRefused):
+        for topic in response.responses:
+            for one in topic.partition_responses:
+                one.error_message = fault.shown_message
+    return response
+
+
+def _by_partition(
+    topics: list[ProduceRequest.TopicProduceData],
+) -> list[tuple[ProduceRequest.TopicProduceData, dict[int, list[ProduceRequest.PartitionProduceData]]]]:
+    """Each topic once, and by partition what came for it: of one that is named twice more than one (P-28)."""
+    found: dict[tuple[str, bytes], tuple[ProduceRequest.TopicProduceData, dict[int, list[ProduceRequest.PartitionProduceData]]]] = {}
     for topic in topics:
-        partitions = last.setdefault((topic.name, topic.topic_id), {})
+        _, by_index = found.setdefault((topic.name, topic.topic_id), (topic, {}))
         for one in topic.partition_data:
-            partitions[one.index] = one
-    return [
-        ProduceRequest.TopicProduceData(name=name, topic_id=topic_id, partition_data=list(partitions.values()))
-        for (name, topic_id), partitions in last.items()
-        if partitions
-    ]
+            by_index.setdefault(one.index, []).append(one)
+    return [each for each in found.values() if each[1]]
 
 
 def _outcome(request: ProduceRequest, response: ProduceResponse) -> Outcome:
@@ -128,6 +137,20 @@ class _Append:
         """Partitions that somebody else leads."""
         self.undurable: list[tuple[PartitionResponse, Later[None]]] = []
         """What was appended, and is not as durable yet as it must be before it is told."""
+
+    def last_of(self, topic: ProduceRequest.TopicProduceData, several: list[ProduceRequest.PartitionProduceData]) -> PartitionResponse:
+        """Append the last that came for one partition. Of several, those whose shape is wrong do not count, but one of them is what is told (P-28)."""
+        sound, refused = [], None
+        for one in several if len(several) > 1 else ():
+            try:
+                one_batch(one.records, self._context.api_version)
+                sound.append(one)
+            except KafkaError:
+                refused = self.to_partition(topic, one)
+        if not sound and refused is not None:
+            return refused
+        appended = self.to_partition(topic, (sound or several)[-1])
+        return appended if refused is None else refused
 
     def to_partition(self, topic: ProduceRequest.TopicProduceData, data: ProduceRequest.PartitionProduceData) -> PartitionResponse:
         """Append what came for one partition; the faults are found in Kafka's order (P-26)."""

@@ -166,7 +166,8 @@ def alter_configs(world: World) -> None:
             if incrementally:
                 config.config_operation = chance.choice([0, 0, 0, 1, 2, 3])
             resource.configs.append(config)
-        request.resources.append(resource)
+        if incrementally or resource.resource_name not in [one.resource_name for one in request.resources]:
+            request.resources.append(resource)
     world.ask(request)
 
 

@@ -2,7 +2,7 @@
 
 import random
 
-from compat.differential.generation.world import Producer, World
+from compat.differential.generation.world import UNKNOWN_ID, Producer, World
 from compat.differential.steps import Answered, ProducersBatch
 from pykbroker.protocol.compression import CompressionType
 from pykbroker.protocol.messages import (
@@ -40,8 +40,6 @@ def _batch(world: World, topic: str, partition: int) -> object:
     chance = world.chance
     if world.producers and world.rarely(0.3):
         return _producers_batch(world, chance.choice(world.producers), topic, partition)
-    if world.rarely(0.03):
-        return None
     batch = build_batch(_records(chance), _properties(chance))
     if world.rarely(0.06):
         return batch + build_batch(_records(chance))
@@ -173,7 +171,7 @@ def _fetched_topic(world: World, topic: str, version: int) -> FetchRequest.Fetch
     ]
     made = FetchRequest.FetchTopic(topic=topic, partitions=partitions)
     if version >= _BY_ID:
-        made.topic_id = world.topic_id(topic)  # type: ignore[assignment]
+        made.topic_id = world.topic_ids.get(topic, UNKNOWN_ID)  # type: ignore[assignment]
     return made
 
 
@@ -181,7 +179,7 @@ def _forgotten_topic(world: World, version: int) -> FetchRequest.ForgottenTopic:
     topic = world.topic()
     made = FetchRequest.ForgottenTopic(topic=topic, partitions=world.some_partitions(topic))
     if version >= _BY_ID:
-        made.topic_id = world.topic_id(topic)  # type: ignore[assignment]
+        made.topic_id = world.topic_ids.get(topic, UNKNOWN_ID)  # type: ignore[assignment]
     return made
 
 
