@@ -31,6 +31,7 @@ from pykbroker.compat.share_members import (
 from pykbroker.compat.target import PATIENCE_S, Target
 from pykbroker.compat.transactions import TRANSACTIONS, Transaction
 from pykbroker.protocol.errors import ErrorCode
+from pykbroker.protocol.messages import ShareFetchRequest
 from pykbroker.protocol.records import batches
 
 SHARE_FETCH = 78
@@ -348,8 +349,10 @@ def a_share_fetch_that_finds_nothing_is_answered_after_its_wait(target: Target, 
 
 @check("H-19", api="ShareFetch")
 def share_fetch_version_0_is_left_unanswered(target: Target) -> None:
-    """Given a ShareFetch in version 0, that of the early access, the connection is closed. KIP-932."""
+    """Given a ShareFetch in version 0, that of the early access, the connection is closed, on which version 1 was answered. KIP-932."""
     connection = target.connect()
+    known = connection.ask(ShareFetchRequest(group_id="a-group", member_id=""), 1)
+    expect(known, error_code=ErrorCode.INVALID_REQUEST)
 
     connection.send_bytes(raw_request(SHARE_FETCH, 0, bytes(9), tags=NO_TAGS))
 

@@ -133,7 +133,12 @@ def expect_state(keeper: Keeper, answer: Answer, error_code: ErrorCode, partitio
 def _kept(target: Target) -> Keeper:
     """A share partition of state epoch 2 that starts at offset 5."""
     keeper = Keeper(target, target.new_topic())
-    expect_state(keeper, keeper.initialize(state_epoch=2, start_offset=5), ErrorCode.NONE)
+    initialized = eventually(
+        lambda: keeper.initialize(state_epoch=2, start_offset=5),
+        lambda answer: answer.results[0].partitions[0].error_code != ErrorCode.UNKNOWN_TOPIC_OR_PARTITION,
+        "the share coordinator knows a new topic",
+    )
+    expect_state(keeper, initialized, ErrorCode.NONE)
     target.afterwards(keeper.delete)
     return keeper
 
