@@ -5,13 +5,14 @@ A check says what it needs in words (`three brokers`, `group.max.size=3`); check
 
 import contextlib
 import pathlib
+import re
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -25,27 +26,17 @@ from pykbroker.compat.security import PLAINTEXT, Security, read_command_config
 from pykbroker.compat.target import Target
 
 THREE_BROKERS = "three brokers"
-SECURE = frozenset({"an authorizer", "a SASL listener", "a PLAIN login", "a client certificate"})
+SECURE = frozenset({"an authorizer", "a SASL listener", "a PLAIN login", "a client certificate", "delegation tokens"})
 FEATURE = "feature "
 """`feature transaction.version=1`: the cluster is made with that level."""
 
-ROUGH = frozenset(
-    {
-        "delete.topic.enable",
-        "fetch.max.bytes",
-        "group.consumer.assignors",
-        "group.consumer.max.size",
-        "group.initial.rebalance.delay.ms",
-        "group.max.size",
-        "max.incremental.fetch.session.cache.slots",
-        "socket.request.max.bytes",
-        "unstable.api.versions.enable",
-    }
-)
-"""Settings that a check which does not ask for them would stumble over; other settings only make the broker quicker, or allow more."""
-
+GENTLE = re.compile(r"\.min\.|\.(interval|backoff)\.ms$")
+"""Settings that only allow more, or make the broker look at things more often; over others, checks that do not ask for them would stumble."""
 SEVERING = frozenset({"connections.max.idle.ms"})
 """Settings by which whoever waits in silence loses the connection."""
+
+SOON = {"log.initial.task.delay.ms": "500"}
+"""Kafka looks at its logs half a minute after it started, which nobody wants to wait for."""
 
 START_TIMEOUT_S = 30
 FIRST_PORT, LAST_PORT = 20_000, 31_900
@@ -70,8 +61,9 @@ class Fleet:
         return frozenset(words | ({THREE_BROKERS} if self.nodes == 3 else set()) | (SECURE if self.secure else set()))
 
     @property
-    def is_plain(self) -> bool:
-        return not self.offers
+    def is_rough(self) -> bool:
+        """Whether its checks are better run one at a time: some of its settings are limits that others would use up."""
+        return _temper(self.settings) == "rough"
 
     def __str__(self) -> str:
         parts = [THREE_BROKERS] if self.nodes == 3 else []
@@ -85,7 +77,7 @@ class Fleet:
             return False
         if any(self.settings.get(name, value) != value for name, value in other.settings.items()):
             return False
-        return all(bool(self.settings.keys() & names) == bool(other.settings.keys() & names) for names in (ROUGH, SEVERING))
+        return not self.settings or not other.settings or _temper(self.settings) == _temper(other.settings)
 
 
 def fleets(checks: Sequence[Check]) -> list[Fleet]:
@@ -102,6 +94,12 @@ def fleets(checks: Sequence[Check]) -> list[Fleet]:
             fitting.settings |= wanted.settings
             fitting.checks.append(check)
     return sorted(found, key=lambda one: (one.nodes, one.secure, len(one.settings)))
+
+
+def _temper(settings: Iterable[str]) -> str:
+    if any(name in SEVERING for name in settings):
+        return "severing"
+    return "gentle" if all(GENTLE.search(name) for name in settings) else "rough"
 
 
 def _fleet_for(check: Check) -> Fleet | None:
@@ -146,11 +144,12 @@ class ApacheKafka:
             raise Missing(problem)
         each = len(oracle.SECURE_LISTENERS) if fleet.secure else 1
         port = free_ports(fleet.nodes * (each + 1))
-        oracle.start_cluster(self._cluster, oracle.Cluster(port, fleet.nodes, fleet.secure, fleet.settings, fleet.features))
+        settings = SOON | fleet.settings
+        oracle.start_cluster(self._cluster, oracle.Cluster(port, fleet.nodes, fleet.secure, settings, fleet.features))
         if not fleet.secure:
             return Address("127.0.0.1", port)
-        settings = oracle.folder_of(self._cluster) / "admin-sasl_ssl.properties"
-        return Address("127.0.0.1", port + oracle.SECURE_LISTENERS.index("SASL_SSL"), read_command_config(str(settings)))
+        login = oracle.folder_of(self._cluster) / "admin-sasl_ssl.properties"
+        return Address("127.0.0.1", port + oracle.SECURE_LISTENERS.index("SASL_SSL"), read_command_config(str(login)))
 
     def stop(self) -> None:
         oracle.stop(self._cluster, signal.SIGKILL)
@@ -210,7 +209,8 @@ def _judged_on(system: System, fleet: Fleet, jobs: int, say: Callable[[str], Non
     started = time.monotonic()
     with _running(system, fleet) as address:
         seconds_to_start = time.monotonic() - started
-        results = run_together(fleet.checks, lambda: Target(*address), jobs=jobs, offered=fleet.offers, seen=seen)
+        hands = 1 if fleet.is_rough else jobs
+        results = run_together(fleet.checks, lambda: Target(*address), jobs=hands, offered=fleet.offers, seen=seen)
     done = sum(result.status in {Status.PASSED, Status.FAILED} for result in results)
     failed = sum(result.status is Status.FAILED for result in results)
     seconds = time.monotonic() - started

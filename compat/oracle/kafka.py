@@ -277,7 +277,7 @@ def _write_client_files(folder: pathlib.Path, cluster: Cluster) -> None:
         for user in USERS:
             login = f'org.apache.kafka.common.security.plain.PlainLoginModule required username="{user}" password="{user}-secret";'
             sasl = {"security.protocol": listener, "sasl.mechanism": "PLAIN", "sasl.jaas.config": login}
-            files[f"{user}-{listener.lower()}"] = sasl | (trust if listener == "SASL_SSL" else {})
+            files[f"{user}-{listener.lower()}"] = sasl | (trust | keys if listener == "SASL_SSL" else {})
     for name, settings in files.items():
         (folder / f"{name}.properties").write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
 

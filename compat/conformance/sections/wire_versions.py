@@ -9,6 +9,7 @@ from pykbroker.compat.log_requests import produce_request_of
 from pykbroker.compat.tampering import batch_of
 from pykbroker.compat.target import Target, eventually
 from pykbroker.compat.transactions import TRANSACTIONS, Transaction
+from pykbroker.compat.users import SASL_LISTENER, connect_to_log_in
 from pykbroker.protocol.apis import API_BY_KEY
 from pykbroker.protocol.codec import encode
 from pykbroker.protocol.errors import ErrorCode
@@ -221,12 +222,12 @@ def an_unstable_version_is_not_served(target: Target) -> None:
     expect_that(connection.is_closed(), "the connection is closed")
 
 
-@check("W-11", api="ApiVersions", needs="a SASL listener")
+@check("W-11", api="ApiVersions", needs=SASL_LISTENER)
 def versions_are_told_once_before_authentication(target: Target) -> None:
     """Given a SASL listener and nobody authenticated, ApiVersions is answered in full once; refusals do not count, and the next that would
     succeed closes the connection. KIP-43, KIP-511.
     """
-    connection = target.connect()
+    connection = connect_to_log_in(target)
     sound = ApiVersionsRequest(client_software_name="a", client_software_version="1")
     connection.send_bytes(raw_request(API_VERSIONS, 99, tags=NO_TAGS))
     expect_that(connection.receive_frame() is not None, "UNSUPPORTED_VERSION is answered")
