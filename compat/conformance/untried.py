@@ -99,6 +99,12 @@ UNTRIED = (
         DEAD_BROKER,
     ),
     Untried(
+        "T-24",
+        "Given a transaction coordinator or group coordinator that is loading, TxnOffsetCommit below v2 is COORDINATOR_NOT_AVAILABLE where newer "
+        "versions say COORDINATOR_LOAD_IN_PROGRESS.",
+        RACE,
+    ),
+    Untried(
         "W-27",
         "Given a broker that has just started, coordinators are NOT_COORDINATOR, then COORDINATOR_LOAD_IN_PROGRESS, and leaders that Metadata "
         "names are NOT_LEADER_OR_FOLLOWER; one that stops is COORDINATOR_NOT_AVAILABLE.",
