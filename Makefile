@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: run test check format stubs schemas docs compat compat-codec compat-clients compat-storage oracle bench bench-startup bench-decode fuzz torture clean
+.PHONY: run test check format stubs schemas docs compat compat-conformance compat-results compat-faults compat-codec compat-clients compat-storage oracle bench bench-startup bench-decode fuzz torture clean
 
 run: $(VENV)/run.stamp
 	$(BIN)/python -m pykbroker $(ARGS)
@@ -37,7 +37,17 @@ docs: $(VENV)/test.stamp
 oracle: $(VENV)/test.stamp
 	$(BIN)/python compat/oracle/kafka.py install
 
-compat: compat-codec compat-storage compat-clients
+compat: compat-conformance compat-codec compat-storage compat-clients
+
+compat-conformance: $(VENV)/test.stamp
+	$(BIN)/python compat/run.py $(ARGS)
+
+# Tansu, kfake and librdkafka's mock as well; makes compat/RESULTS.md.
+compat-results: $(VENV)/test.stamp
+	$(BIN)/python compat/results.py $(ARGS)
+
+compat-faults: $(VENV)/test.stamp
+	$(BIN)/python compat/faults/run.py $(ARGS)
 
 compat-codec: $(VENV)/test.stamp
 	$(BIN)/python -m compat.codec.java_codec $(ARGS)
