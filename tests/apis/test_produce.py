@@ -293,6 +293,7 @@ def test_a_duplicate_is_known_after_records_were_deleted_and_tells_the_batchs_ti
 
 @pytest.mark.parametrize("is_clean", [True, False])
 def test_after_a_restart_the_last_batch_is_known(start, is_clean):
+    """After a clean one it alone is, from the snapshot (I-14); after a crash the log is read, and tells of those before it, too."""
     files = MemoryFiles()
     before = start(files=files)
     before.create("t")
@@ -303,8 +304,10 @@ def test_after_a_restart_the_last_batch_is_known(start, is_clean):
 
     after = start(files=files)
 
+    older = after.produce("t", after.batch(producer_id=5, producer_epoch=0, base_sequence=1))
     repeated = after.produce("t", after.batch(producer_id=5, producer_epoch=0, base_sequence=2))
     following = after.produce("t", after.batch(producer_id=5, producer_epoch=0, base_sequence=3))
+    assert (older.error_code, older.base_offset) == (OUT_OF_ORDER if is_clean else (0, 1))
     assert (repeated.error_code, repeated.base_offset) == (0, 2)
     assert (following.error_code, following.base_offset) == (0, 3)
 
