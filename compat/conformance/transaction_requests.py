@@ -10,7 +10,7 @@ from typing import NamedTuple
 from pykbroker.compat.expectations import expect, expect_equal, expect_that
 from pykbroker.compat.log_requests import produce_request_of
 from pykbroker.compat.tampering import batch_of
-from pykbroker.compat.target import PATIENCE_S, Target, Topic
+from pykbroker.compat.target import PATIENCE_S, Target, Topic, eventually
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import (
     AddOffsetsToTxnRequest,
@@ -80,16 +80,20 @@ def old_epoch_error(version: int) -> ErrorCode:
 # -- the coordinator ---------------------------------------------------------------------------------------------
 
 
+def has_coordinator(target: Target, transactional_id: str) -> bool:
+    """Whether somebody coordinates that transactional id; asking makes the log of transactions where there is none."""
+    found = target.ask(FindCoordinatorRequest(key_type=TRANSACTION, coordinator_keys=[transactional_id]), 4)
+    expect_equal("the keys answered", [one.key for one in found.coordinators], [transactional_id])
+    return found.coordinators[0].error_code == ErrorCode.NONE
+
+
 def wait_for_transaction_coordinator(target: Target, transactional_id: str) -> None:
-    """Until that transactional id has a coordinator that has loaded; finding it makes the log of transactions where there is none."""
-    deadline = time.monotonic() + PATIENCE_S
-    while True:
-        found = target.ask(FindCoordinatorRequest(key_type=TRANSACTION, coordinator_keys=[transactional_id]), 4)
-        expect_equal("the number of coordinators", len(found.coordinators), 1)
-        if found.coordinators[0].error_code == ErrorCode.NONE and described(target, transactional_id).error_code not in _NOT_YET:
-            return
-        expect_that(time.monotonic() < deadline, f"the transaction coordinator takes office; it answers {found!r}")
-        time.sleep(0.05)
+    """Until that transactional id has a coordinator that has loaded."""
+    eventually(
+        lambda: has_coordinator(target, transactional_id) and described(target, transactional_id).error_code not in _NOT_YET,
+        bool,
+        "the transaction coordinator takes office",
+    )
 
 
 def initialise(
@@ -115,15 +119,17 @@ def initialise_again(target: Target, who: Identity, version: int = 5, *, timeout
     )
 
 
-def initialised(target: Target, transactional_id: str, version: int = 5, *, timeout_ms: int = 60_000) -> Identity:
-    """InitProducerId, asked until what was under way before is through; who the producer is then."""
-    wait_for_transaction_coordinator(target, transactional_id)
+def initialised(target: Target, transactional_id: str, version: int = 4, *, timeout_ms: int = 60_000) -> Identity:
+    """InitProducerId, asked until there is a coordinator and what was under way before is through; who the producer is then."""
     deadline = time.monotonic() + PATIENCE_S
-    while (answer := initialise(target, transactional_id, version, timeout_ms=timeout_ms)).error_code != ErrorCode.NONE:
-        waiting = answer.error_code in (ErrorCode.CONCURRENT_TRANSACTIONS, *_NOT_YET)
+    while True:
+        found = has_coordinator(target, transactional_id)
+        answer = initialise(target, transactional_id, version, timeout_ms=timeout_ms)
+        if answer.error_code == ErrorCode.NONE:
+            return Identity(transactional_id, answer.producer_id, answer.producer_epoch)
+        waiting = not found or answer.error_code in (ErrorCode.CONCURRENT_TRANSACTIONS, *_NOT_YET)
         expect_that(waiting and time.monotonic() < deadline, f"InitProducerId succeeds in time; it answers {answer!r}")
         time.sleep(0.02)
-    return Identity(transactional_id, answer.producer_id, answer.producer_epoch)
 
 
 def new_producer(target: Target, *, timeout_ms: int = 60_000) -> Identity:

@@ -51,7 +51,7 @@ def each_start_of_a_producer_raises_its_epoch(target: Target, version: int) -> N
     expect(state, producer_id=first.producer_id, producer_epoch=1, transaction_start_time_ms=-1)
 
 
-@check("T-02", api=("InitProducerId", *TRANSACTIONS), versions="0-5")
+@check("T-02", api=SHOWN, versions="0-5")
 def timeouts_have_bounds(target: Target, version: int) -> None:
     """Given a transaction timeout of 1 ms or of transaction.max.timeout.ms, it is taken; one of 0, below, or 1 ms more: INVALID_TRANSACTION_TIMEOUT."""
     transactional_id = target.new_transactional_id()
@@ -179,7 +179,7 @@ def a_producer_that_is_somebody_else(target: Target, version: int) -> None:
     expect(described(target, who.transactional_id), error_code=ErrorCode.NONE, producer_id=who.producer_id, producer_epoch=3)
 
 
-@check("T-05c", api=("InitProducerId", *TRANSACTIONS), versions="3-5")
+@check("T-05c", api=SHOWN, versions="3-5")
 def a_new_transactional_id_has_no_past(target: Target, version: int) -> None:
     """Given InitProducerId of a transactional id never seen, the id and epoch that come with it are ignored."""
     who = Identity(target.new_transactional_id(), 4_711_000, 7)
