@@ -7,6 +7,7 @@ from compat.differential.steps import Step
 from pykbroker.protocol.messages import Message
 
 _BY_ID = 13
+_LAST_SESSION_ID = 2147483640
 
 Recognises = Callable[[Step, Message, str, object, object], bool]
 
@@ -51,8 +52,16 @@ EXPLAINED = [
         and step.version >= _BY_ID,
     ),
     Explained(
-        "A fetch session of the smallest number there is",
-        "Kafka 4.3 fails with UNKNOWN_SERVER_ERROR at the session id -2147483648, whose absolute value is none. We know no session of that id. (Not among the sequences.)",
-        lambda step, request, _path, _kafkas, _ours: step.api == "Fetch" and getattr(request, "session_id", 0) == -(1 << 31),
+        "A fetch session whose number is at the ends of 32 bits",
+        "Kafka 4.3 finds a session's part of its cache by dividing the id, fails with UNKNOWN_SERVER_ERROR beyond 2147483640, and gives no such ids itself. "
+        "We know no session of such an id, and answer as for any other. (Not among the sequences.)",
+        lambda step, request, _path, _kafkas, _ours: step.api == "Fetch" and not -_LAST_SESSION_ID < getattr(request, "session_id", 0) < _LAST_SESSION_ID,
+    ),
+    Explained(
+        "DescribeTopicPartitions of an empty name",
+        "Kafka 4.3 fails with UNKNOWN_SERVER_ERROR. We answer INVALID_TOPIC_EXCEPTION for that topic.",
+        lambda step, request, path, _kafkas, _ours: step.api == "DescribeTopicPartitions"
+        and path.startswith("topics")
+        and any(topic.name == "" for topic in getattr(request, "topics", ())),
     ),
 ]

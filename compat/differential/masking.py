@@ -86,7 +86,7 @@ class Mask:
             else:
                 made[one.name] = self._value(found, version, is_id=one.type == "uuid")
             if isinstance(found, list) and one.fields and one.name not in _ORDERED:
-                made[one.name] = sorted(made[one.name], key=_place)  # type: ignore[call-overload]
+                made[one.name] = sorted(made[one.name], key=self._place)  # type: ignore[call-overload]
         if value.unknown_tags:
             made["unknown_tags"] = [[tag, bytes(data).hex()] for tag, data in value.unknown_tags]
         if value.__class__.__name__ == "DescribeConfigsResult" and isinstance(made["configs"], list):
@@ -107,6 +107,11 @@ class Mask:
             case int() if _NOW_FROM < found < _NOW_TO:
                 return "now"
         return found
+
+    def _place(self, value: object) -> str:
+        """What decides where a struct stands in its array: everything but ids that are seen for the first time."""
+        text = json.dumps(value, sort_keys=True, default=lambda one: self._seen.get((one.kind, one.value), ""))
+        return _UUID_TEXT.sub(lambda one: self._seen.get(("uuid", one[0]), ""), text)
 
     def _nth(self, kind: str, value: object) -> str:
         if (kind, value) not in self._seen:
@@ -165,11 +170,6 @@ def error_codes(plain: object) -> set[int]:
         own = {plain["error_code"]} if isinstance(plain.get("error_code"), int) else set()
         return own.union(*map(error_codes, plain.values()))
     return set().union(*map(error_codes, plain)) if isinstance(plain, list) else set()
-
-
-def _place(value: object) -> str:
-    """What decides where a struct stands in its array: everything but ids."""
-    return _UUID_TEXT.sub("", json.dumps(value, sort_keys=True, default=lambda _: ""))
 
 
 def _hex(data: bytes | None) -> str | None:

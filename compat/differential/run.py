@@ -37,11 +37,13 @@ class Judge:
 
     trial: Trial
     hasty: int = 0
+    _run: int = field(default_factory=lambda: random.randrange(1 << 16))
+    """Kafka may have seen other runs, whose groups are still there."""
     _numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
     def difference(self, made: Sequence, pace: Pace | None = None) -> Difference | None:
         """The first difference, in one run."""
-        return self.trial.run(made, f"df{next(self._numbers):06d}-", pace or Pace())
+        return self.trial.run(made, f"d{self._run:04x}{next(self._numbers):05d}-", pace or Pace())
 
     def lasting_difference(self, made: Sequence) -> Difference | None:
         """A difference that is there again when Kafka is given more time."""

@@ -14,6 +14,7 @@ from compat.differential.masking import Mask, differing, error_codes
 from compat.differential.side import CLOSED, SILENT, Side
 from compat.differential.steps import Sequence, Step
 from pykbroker.protocol.apis import API_BY_KEY
+from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.header import API_VERSIONS, read_response
 from pykbroker.protocol.messages import (
     ApiVersionsRequest,
@@ -182,7 +183,7 @@ class _Run:
         if isinstance(frame, str):
             return Outcome(frame)
         version = step.version
-        if request.API_KEY == API_VERSIONS and int.from_bytes(frame[4:6], "big") != 0:
+        if request.API_KEY == API_VERSIONS and int.from_bytes(frame[4:6], "big") == ErrorCode.UNSUPPORTED_VERSION:
             version = 0
         try:
             number, answer = read_response(API_BY_KEY[request.API_KEY].response, version, frame)

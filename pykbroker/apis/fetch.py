@@ -44,13 +44,13 @@ class IsolationLevel(IntEnum):
 
 def handle(context: Context, request: FetchRequest) -> FetchResponse | Later[FetchResponse]:
     """Read all partitions that have something to tell; answer, or wait for more."""
-    if not 0 <= request.isolation_level <= 1:
-        return failed(request, ErrorCode.UNKNOWN_SERVER_ERROR)  # as Kafka answers an isolation level that does not exist (P-30)
     try:
         session, is_incremental = context.cluster.fetch_sessions.session_for(request, context.api_version)
     except KafkaError as error:
         return FetchResponse(error_code=error.error_code)
     fetch = _Fetch(context, request, session, is_incremental)
+    if not 0 <= request.isolation_level <= 1 and fetch.finds_a_partition():
+        return failed(request, ErrorCode.UNKNOWN_SERVER_ERROR)  # as Kafka does when it is about to read (P-30)
     fetch.read()
     if request.max_wait_ms <= 0 or fetch.is_urgent or fetch.byte_count >= fetch.min_bytes:
         return fetch.response()
@@ -111,6 +111,15 @@ class _Fetch:
         """Whether there is something to tell that is not to wait, or nothing to wait for."""
 
     # -- reading -------------------------------------------------------------------------------------------------
+
+    def finds_a_partition(self) -> bool:
+        """Whether there is any partition to read, whatever comes of it."""
+        for wanted in self._session.partitions.values():
+            if wanted.partition is not None and not wanted.partition.deleted:
+                return True
+            if self._locate(wanted) in {ErrorCode.NONE, ErrorCode.INCONSISTENT_TOPIC_ID}:
+                return True
+        return False
 
     def read(self) -> None:
         """Read the partitions that may have something to tell, in the session's order. What turns out to have nothing is no longer dirty."""

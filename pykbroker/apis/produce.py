@@ -61,15 +61,13 @@ def handle(context: Context, request: ProduceRequest) -> Outcome | Later[Outcome
 
 
 def failed(request: ProduceRequest, error: ErrorCode) -> ProduceResponse:
-    """The error in every partition."""
+    """The error in every partition; one that is named twice is told once (P-28)."""
     return ProduceResponse(
         responses=[
             ProduceResponse.TopicProduceResponse(
-                name=topic.name,
-                topic_id=topic.topic_id,
-                partition_responses=[_refused(one.index, error) for one in topic.partition_data],
+                name=topic.name, topic_id=topic.topic_id, partition_responses=[_refused(index, error) for index in by_index]
             )
-            for topic in request.topic_data
+            for topic, by_index in _by_partition(request.topic_data)
         ]
     )
 

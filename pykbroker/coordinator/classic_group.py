@@ -8,6 +8,7 @@ records or answers' contents; see rebalance.py for who is answered what.
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from pykbroker.coordinator.java_hash import in_map_order
 from pykbroker.coordinator.subscription import subscribed_topics
 from pykbroker.protocol.errors import ErrorCode, KafkaError
 
@@ -284,14 +285,14 @@ class ClassicGroup:
         return protocol_type == self.protocol_type and any(self.protocol_counts.get(name, 0) == everyone for name, _ in protocols)
 
     def select_protocol(self) -> str:
-        """The protocol that most members prefer among those that all of them speak (G-07)."""
+        """The protocol that most members prefer among those that all of them speak; of several the first in a Java map (G-07)."""
         everyone = len(self.members)
         candidates = {name for name, count in self.protocol_counts.items() if count == everyone}
         votes: dict[str, int] = {}
         for member in self.members.values():
             vote = next(name for name, _ in member.protocols if name in candidates)
             votes[vote] = votes.get(vote, 0) + 1
-        return max(votes, key=votes.__getitem__)
+        return max(in_map_order(votes), key=votes.__getitem__)
 
     def is_subscribed_to(self, topic: str) -> bool:
         """Whether a member consumes this topic, as far as one can tell: a consumer whose metadata says nothing readable may consume all."""

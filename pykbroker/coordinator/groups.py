@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pykbroker.coordinator.classic_group import ClassicGroup, GroupState, Member
 from pykbroker.coordinator.group_records import GroupRecordFormat, group_tombstone
+from pykbroker.coordinator.java_hash import java_hash
 from pykbroker.coordinator.offsets import CommittedByTopic, Offsets, TopicCommit
 from pykbroker.coordinator.rebalance import Rebalancer
 from pykbroker.coordinator.runtime import CoordinatorRecord, CoordinatorRuntime, Operation, Shard
@@ -333,9 +334,6 @@ def described(group: ClassicGroup) -> DescribeGroupsResponse.DescribedGroup:
 @lru_cache(maxsize=10_000)
 def partition_of(group_id: str, partition_count: int) -> int:
     """Java's String.hashCode of the id, made positive as Kafka does it, modulo the partitions."""
-    value = 0
-    encoded = group_id.encode("utf-16-be", "surrogatepass")
-    for position in range(0, len(encoded), 2):
-        value = (31 * value + (encoded[position] << 8 | encoded[position + 1])) & 0xFFFFFFFF
+    value = java_hash(group_id)
     signed = value - (1 << 32) if value & 0x80000000 else value
     return (0 if signed == -(1 << 31) else abs(signed)) % partition_count

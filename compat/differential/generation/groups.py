@@ -49,7 +49,7 @@ def _join_request(world: World, member: Member) -> JoinGroupRequest:
     names = chance.choice([["range"], ["range"], ["range", "roundrobin"], ["roundrobin", "range"], ["sticky"]])
     return JoinGroupRequest(
         group_id=member.group,
-        session_timeout_ms=chance.choice([300_000] * 12 + [0, -1, 5000, 1 << 30]),
+        session_timeout_ms=chance.choice([300_000] * 30 + [0, -1, 5000, 1 << 30]),
         rebalance_timeout_ms=300_000,
         member_id=member.member_id,  # type: ignore[arg-type]
         group_instance_id=member.instance_id,

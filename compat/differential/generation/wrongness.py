@@ -6,6 +6,7 @@ Kafka 4.3 never answers, or fails at (explained.py).
 
 import copy
 import random
+from typing import Any
 
 from compat.differential.steps import places
 from pykbroker.protocol.definitions import Field
@@ -33,6 +34,7 @@ _LEFT_ALONE = {
 _NEVER_EMPTY = {("DescribeTopicPartitionsRequest", "topics")}
 _NEVER_TWICE = {("AlterConfigsRequest", "resources")}
 _NEVER_THAT = {("FetchRequest", "topic_id"): bytes(16), ("FetchRequest", "session_id"): -(1 << 31)}
+_LARGEST_SESSION_ID = 1 << 30
 _EDGES = {
     "int8": [-1, 0, 1, 2, 127, -128],
     "int16": [-1, 0, 1, 2, 32767, -32768],
@@ -54,7 +56,7 @@ def spoil(chance: random.Random, request: Message, version: int) -> None:
         _spoil_array(chance, request, struct, field, value)
     elif not field.fields:
         wrong = _wrong(chance, field, value)
-        if _NEVER_THAT.get((type(request).__name__, field.name)) != wrong:
+        if _NEVER_THAT.get((type(request).__name__, field.name)) != wrong and not (field.name == "session_id" and wrong > _LARGEST_SESSION_ID):
             setattr(struct, field.name, wrong)
 
 
@@ -69,7 +71,7 @@ def _spoil_array(chance: random.Random, request: Message, struct: Struct, field:
         setattr(struct, field.name, [])
 
 
-def _wrong(chance: random.Random, field: Field, value: object) -> object:
+def _wrong(chance: random.Random, field: Field, value: object) -> Any:
     match field.type:
         case "bool":
             return not value
