@@ -34,9 +34,9 @@ FAULTS = [
         "Of a partition that is named twice the first data are appended, not the last.",
         ("P",),
         PRODUCE,
-        "_last_of_each",
-        "partitions[one.index] = one",
-        "partitions.setdefault(one.index, one)",
+        "_Append.last_of",
+        "(sound or several)[-1]",
+        "(sound or several)[0]",
     ),
     Fault(
         "produce takes any acks",
@@ -282,8 +282,8 @@ FAULTS = [
         ("G",),
         GROUP,
         "ClassicGroup.select_protocol",
-        "max(votes",
-        "min(votes",
+        "max(in_map_order",
+        "min(in_map_order",
     ),
     # -- offsets -------------------------------------------------------------------------------------------------
     Fault(

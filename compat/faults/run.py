@@ -23,7 +23,7 @@ from pykbroker.compat.target import Target
 from pykbroker.testing import KafkaBroker
 
 AT_LEAST = 38
-CHECK_TIMEOUT_S = 30.0
+CHECK_TIMEOUT_S = 12.0
 
 
 class Suite:
