@@ -29,7 +29,6 @@ UNTRIED = (
         "INVALID_REPLICA_ASSIGNMENT.",
         DEAD_BROKER,
     ),
-    Untried("F-03", "Given a fetch between the high watermark and the end of the log, it is answered empty and at once.", RACE),
     Untried(
         "F-20",
         "Given a replica selector that knows racks, the leader answers a client of another rack with the replica there (preferred_read_replica), "

@@ -18,7 +18,7 @@ def aborted_in(data: FetchResponse.PartitionData) -> list[tuple[int, int]] | Non
     return None if data.aborted_transactions is None else [(one.producer_id, one.first_offset) for one in data.aborted_transactions]
 
 
-@check("F-03", api=("Fetch", "Produce", *TRANSACTIONS), versions="4-18")
+@check("F-03a", api=("Fetch", "Produce", *TRANSACTIONS), versions="4-18")
 def above_the_last_stable_offset_there_is_no_wait(target: Target, version: int) -> None:
     """Given a transaction open since offset 1 with batches at 1 and 2, who reads what is committed gets nothing at 2 and 3, without an error, at once.
 

@@ -1,5 +1,6 @@
 """A, F, L, M, P, W: who leads, who follows, who has nothing to do with a partition, and how leaders and replicas move. Three brokers are needed."""
 
+import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -34,6 +35,7 @@ NOBODY = -1
 NO_CHECK = -1
 PREFERRED = 0
 WAIT_FOR_ALL_MS = 10_000
+SOME_RECORDS = 20
 
 
 class Led(NamedTuple):
@@ -77,6 +79,32 @@ def an_older_epoch_is_fenced_wherever_it_is_told(target: Target) -> None:
 
     expect(offsets.topics[0].partitions[0], error_code=ErrorCode.FENCED_LEADER_EPOCH)
     expect(epochs.topics[0].partitions[0], error_code=ErrorCode.FENCED_LEADER_EPOCH)
+
+
+@check("F-03b", api=("Fetch", "Produce"), versions="4-18", needs=THREE)
+def what_not_all_replicas_have_is_not_waited_for(target: Target, version: int) -> None:
+    """Given an offset above the high watermark, since followers have not got the last record yet, the fetch is answered at once, empty and without
+    an error. KIP-392.
+    """
+    led = _led(target, replicas=3)
+    leader = led.connections[0]
+    behind = 0
+    for end in range(1, SOME_RECORDS + 1):
+        appended = produce_request(led.topic, build_batch([NewRecord(b"v", timestamp=1)]), acks=1)
+        fetched = _fetch(led.topic, offset=end)
+        fetched.min_bytes, fetched.max_wait_ms = 1, 400
+        leader.send(appended, 12)
+        leader.send(fetched, version)
+        expect(leader.receive(appended, 12).responses[0].partition_responses[0], error_code=ErrorCode.NONE, base_offset=end - 1)
+        since = time.monotonic()
+
+        answer = leader.receive(fetched, version).responses[0].partitions[0]
+
+        expect(answer, error_code=ErrorCode.NONE, records=b"")
+        if answer.high_watermark < end:
+            behind += 1
+            expect_that(time.monotonic() - since < 0.3, f"with high watermark {answer.high_watermark}, offset {end} is answered at once")
+    expect_that(behind, "followers are behind at times")
 
 
 @check("F-11b", api=("Fetch", *MOVES), versions="4-18", needs=THREE)
@@ -387,8 +415,8 @@ def _append(led: Led) -> None:
     expect(answer.responses[0].partition_responses[0], error_code=ErrorCode.NONE, base_offset=0)
 
 
-def _fetch(topic: Topic, epoch: int = NO_CHECK) -> FetchRequest:
-    part = FetchRequest.FetchPartition(partition=0, fetch_offset=0, partition_max_bytes=10_000, current_leader_epoch=epoch)
+def _fetch(topic: Topic, epoch: int = NO_CHECK, offset: int = 0) -> FetchRequest:
+    part = FetchRequest.FetchPartition(partition=0, fetch_offset=offset, partition_max_bytes=10_000, current_leader_epoch=epoch)
     topics = [FetchRequest.FetchTopic(topic=topic.name, topic_id=topic.topic_id, partitions=[part])]
     return FetchRequest(max_wait_ms=0, min_bytes=0, max_bytes=10_000, topics=topics)
 
