@@ -49,7 +49,7 @@ class StreamsMember:
             request.rebalance_timeout_ms = 30_000
             request.topology = self.topology
             request.active_tasks, request.standby_tasks, request.warmup_tasks = [], [], []
-            request.process_id = "a-process"
+            request.process_id = f"process-of-{self.member_id}"
             request.client_tags = []
         for name, value in changes.items():
             setattr(request, name, value)

@@ -362,7 +362,13 @@ def streams_group_describe_tells_of_topology_and_members(target: Target) -> None
     (one,) = found.members
     expect(one, member_id=member.member_id, member_epoch=member.member_epoch, instance_id=None, rack_id=None, topology_epoch=0)
     expect(
-        one, client_id="conformance", client_host="/127.0.0.1", process_id="a-process", user_endpoint=None, client_tags=[], is_classic=False
+        one,
+        client_id="conformance",
+        client_host="/127.0.0.1",
+        process_id=f"process-of-{member.member_id}",
+        user_endpoint=None,
+        client_tags=[],
+        is_classic=False,
     )
     for assignment in (one.assignment, one.target_assignment):
         expect(assignment, standby_tasks=[], warmup_tasks=[])
