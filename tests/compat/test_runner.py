@@ -1,0 +1,231 @@
+"""What the runner, its reports and its command make of checks; and how the brokers that they need are put together."""
+
+import io
+import json
+import pathlib
+import sys
+import threading
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
+
+from compat.fleets import fleets
+from pykbroker.compat.check import Check, Needs, Settings
+from pykbroker.compat.command import Progress, main
+from pykbroker.compat.expectations import NotServed, expect
+from pykbroker.compat.report import FORMATS, by_section
+from pykbroker.compat.runner import TIME_IS_OVER, Result, Status, run, run_together
+from pykbroker.compat.target import Target
+from pykbroker.protocol.errors import ErrorCode
+from pykbroker.protocol.messages import ConsumerGroupHeartbeatRequest, FindCoordinatorRequest
+from pykbroker.testing import KafkaBroker
+
+
+def check_of(
+    function=lambda target: None, *, id_: str = "G-01", needs: Needs = None, alone: bool = False, apis: tuple[str, ...] = ()
+) -> Check:
+    return Check(id_, function, apis, (), needs, alone)
+
+
+def needing(*pairs: tuple[str, str]) -> Check:
+    return check_of(needs=Settings(pairs))
+
+
+@pytest.fixture(scope="module")
+def broker() -> Iterator[KafkaBroker]:
+    with KafkaBroker() as running:
+        yield running
+
+
+def target_of(broker: KafkaBroker) -> Target:
+    host, _, port = broker.bootstrap.rpartition(":")
+    return Target(host, int(port))
+
+
+@pytest.fixture
+def target(broker: KafkaBroker) -> Iterator[Target]:
+    made = target_of(broker)
+    yield made
+    made.close()
+
+
+# -- what brokers are started -------------------------------------------------------------------------------------
+
+
+def test_settings_that_go_together_share_a_start() -> None:
+    checks = [
+        needing(("log.cleaner.backoff.ms", "200")),
+        needing(("group.min.session.timeout.ms", "100")),
+        needing(("log.cleaner.backoff.ms", "200"), ("log.retention.check.interval.ms", "300")),
+    ]
+    (only,) = fleets(checks)
+    assert only.checks == checks
+    assert only.offers >= checks[2].wants
+
+
+def test_settings_that_contradict_each_other_do_not() -> None:
+    checks = [needing(("log.cleaner.backoff.ms", "200")), needing(("log.cleaner.backoff.ms", "300"))]
+    assert [one.checks for one in fleets(checks)] == [[checks[0]], [checks[1]]]
+
+
+def test_limits_are_kept_from_checks_that_do_not_want_them() -> None:
+    quick, full, idle = (
+        needing(("log.cleaner.backoff.ms", "200")),
+        needing(("group.max.size", "3")),
+        needing(("connections.max.idle.ms", "4000")),
+    )
+    found = fleets([quick, full, idle])
+    assert sorted(one.checks[0].needs.values[0][0] for one in found) == [
+        "connections.max.idle.ms",
+        "group.max.size",
+        "log.cleaner.backoff.ms",
+    ]
+    assert [one.is_rough for one in found if full in one.checks] == [True]
+
+
+def test_shapes_and_features_are_kept_apart() -> None:
+    three, secure = check_of(needs="three brokers"), check_of(needs=("an authorizer", "a SASL listener"))
+    older = check_of(needs="feature transaction.version=1")
+    found = fleets([three, secure, older, check_of(needs="a broker on the moon")])
+    assert {(one.nodes, one.secure, tuple(one.features.items())) for one in found} == {
+        (3, False, ()),
+        (1, True, ()),
+        (1, False, (("transaction.version", "1"),)),
+    }
+    assert all(check.wants <= one.offers for one in found for check in one.checks)
+
+
+# -- running -------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_missing_is_named(target: Target) -> None:
+    wanted = check_of(needs=("three brokers", Settings((("a.b", "1"), ("c.d", "2")))))
+    (result,) = run([wanted], target, offered=frozenset({"a.b=1"}))
+    assert (result.status, result.detail) == (Status.SKIPPED, "needs c.d=2, three brokers")
+
+
+def test_an_api_that_is_not_served_is_no_failure(target: Target) -> None:
+    def turns_out_to_need_it(target: Target) -> None:
+        target.served.pop(ConsumerGroupHeartbeatRequest.API_KEY, None)
+        target.connect().ask(ConsumerGroupHeartbeatRequest(group_id="g"), 0)
+
+    def says_so(target: Target) -> None:
+        raise NotServed("ShareFetch")
+
+    results = run([check_of(turns_out_to_need_it), check_of(says_so)], target)
+    assert [(one.status, one.detail) for one in results] == [
+        (Status.NOT_SERVED, "ConsumerGroupHeartbeat 0"),
+        (Status.NOT_SERVED, "ShareFetch"),
+    ]
+
+
+def test_a_failure_tells_the_way_to_the_field(target: Target) -> None:
+    def fails(target: Target) -> None:
+        """It has a coordinator. KIP-699, KIP-32."""
+        answer = target.ask(FindCoordinatorRequest(coordinator_keys=["a", "b"]), 4)
+        expect(answer.coordinators[1], error_code=ErrorCode.NONE, key="c")
+
+    (result,) = run([check_of(fails)], target)
+    assert (result.status, result.field) == (Status.FAILED, "FindCoordinatorResponse.coordinators[1].key")
+    assert result.check.sources == ["KIP-32", "KIP-699", "semantics G-01"]
+    for name, shape in FORMATS.items():
+        shown = shape([result])
+        assert all(word in shown for word in ("FindCoordinatorRequest", "coordinators[1].key", "KIP-699")), name
+
+
+def test_no_broker_hangs_the_run(target: Target) -> None:
+    (result,) = run([check_of()], target, ends_at=0)
+    assert (result.status, result.detail) == (Status.SKIPPED, TIME_IS_OVER)
+
+
+def test_checks_of_the_whole_cluster_run_alone_and_last(broker: KafkaBroker) -> None:
+    running = threading.Semaphore(4)
+    together: list[bool] = []
+
+    def lone(target: Target) -> None:
+        together.append(not all(running.acquire(blocking=False) for _ in range(4)))
+        running.release(4)
+
+    def any_other(target: Target) -> None:
+        with running:
+            target.look()
+
+    checks = [
+        check_of(lone, alone=True),
+        *(check_of(any_other, id_=f"G-{number}") for number in range(2, 12)),
+        check_of(lone, id_="G-12", alone=True),
+    ]
+    results = run_together(checks, lambda: target_of(broker), jobs=4)
+    assert [one.check for one in results] == checks
+    assert {one.status for one in results} == {Status.PASSED}
+    assert together == [False, False]
+
+
+# -- telling -------------------------------------------------------------------------------------------------------
+
+RESULTS = [
+    Result(check_of(id_="F-01"), Status.PASSED, 0.25),
+    Result(check_of(id_="F-02"), Status.SKIPPED, detail="needs three brokers"),
+    Result(check_of(id_="G-01"), Status.NOT_SERVED, detail="ShareFetch"),
+    Result(check_of(id_="G-02"), Status.FAILED, 1.5, "offset: expected 3, found <2>", 4),
+]
+
+
+def test_sections_add_up() -> None:
+    counts = by_section(RESULTS)
+    assert list(counts) == ["F", "G", "all"]
+    assert [counts["all"][status] for status in Status] == [1, 1, 1, 1]
+    assert counts["G"][Status.FAILED] == 1
+
+
+def test_machines_can_read_it() -> None:
+    rows = json.loads(FORMATS["json"](RESULTS))["checks"]
+    assert [(row["id"], row["section"], row["status"], row["seconds"]) for row in rows] == [
+        ("F-01", "F", "passed", 0.25),
+        ("F-02", "F", "skipped", 0.0),
+        ("G-01", "G", "not served", 0.0),
+        ("G-02", "G", "failed", 1.5),
+    ]
+    suite = ET.fromstring(FORMATS["junit"](RESULTS))
+    assert (suite.get("tests"), suite.get("failures"), len(suite.findall("testcase/skipped"))) == ("4", "1", 2)
+    assert "&lt;2&gt;" in FORMATS["html"](RESULTS)
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_the_bar_fills_up_where_somebody_watches() -> None:
+    terminal, pipe = Terminal(), io.StringIO()
+    for output in (terminal, pipe):
+        progress = Progress(len(RESULTS), output)
+        for result in RESULTS:
+            progress(result)
+        progress.close()
+    shown = terminal.getvalue().split("\r")
+    assert [line.count("█") for line in shown[1:5]] == [10, 20, 30, 40]
+    assert "4/4, 1 failed" in shown[4]
+    assert pipe.getvalue() == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--bootstrap", "nowhere"], "HOST:PORT"),
+        (["--bootstrap", "127.0.0.1:9", "--only", "F,NO"], "--only NO"),
+        (["--bootstrap", "127.0.0.1:9", "--command-config", "/no/such/file"], "/no/such/file"),
+        (["--bootstrap", "127.0.0.1:9"], "No Kafka broker"),
+    ],
+)
+def test_what_cannot_be_is_said(arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 2
+    assert told in capsys.readouterr().err
+
+
+def test_the_command_ends_with_what_was_found(broker: KafkaBroker, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--bootstrap", broker.bootstrap, "--only", "L-01,L-02", "--jobs", "2", "-o", "json"]) == 0
+    assert {row["status"] for row in json.loads(capsys.readouterr().out)["checks"]} == {"passed"}
