@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from pykbroker.protocol.crc32c import crc32c
 from pykbroker.protocol.errors import ErrorCode, KafkaError
-from pykbroker.protocol.records import ControlRecordType, RecordBatch, sequence_plus
+from pykbroker.protocol.records import NO_PRODUCER_EPOCH, ControlRecordType, RecordBatch, sequence_plus
 
 BATCHES_KEPT = 5
 
@@ -97,6 +97,8 @@ class ProducerState:
         """Whether a batch may follow what its producer has written. Raises KafkaError (I-05 to I-12)."""
         entry = self.producers.get(batch.producer_id)
         if entry is None:
+            if batch.producer_epoch < NO_PRODUCER_EPOCH:
+                raise KafkaError(ErrorCode.INVALID_PRODUCER_EPOCH, f"There is no producer epoch {batch.producer_epoch}.")
             if first_sequence_must_be_zero and batch.base_sequence != 0:
                 raise KafkaError(ErrorCode.OUT_OF_ORDER_SEQUENCE_NUMBER, _gap(batch, -1))
             return

@@ -262,6 +262,8 @@ def _is_surely_taken(header: RecordBatch, walked: Walked, smallest: int, largest
         return False
     if settings.timestamp_type:
         return not header.attributes & _LOG_APPEND_TIME
+    if header.attributes & _LOG_APPEND_TIME and header.max_timestamp == NO_TIMESTAMP:
+        return False
     return largest - now_ms <= settings.timestamp_after_max_ms and now_ms - smallest <= min(settings.timestamp_before_max_ms, UNLIMITED_MS)
 
 
@@ -273,7 +275,7 @@ def _refuse_records(header: RecordBatch, settings: ValidationSettings, now_ms: i
     for index, record in enumerate(_each_record(header, settings)):
         if settings.is_compacted and not record.has_key:
             errors.append(RecordError(index, "A record without a key is not taken by a compacted topic."))
-        elif settings.timestamp_type is TimestampType.LOG_APPEND_TIME:
+        elif settings.timestamp_type is TimestampType.LOG_APPEND_TIME or (stamped and header.max_timestamp == NO_TIMESTAMP):
             if stamped:
                 errors.append(RecordError(index, "The timestamp type LogAppendTime is the broker's to set, not a producer's."))
                 code = ErrorCode.INVALID_TIMESTAMP

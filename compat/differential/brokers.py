@@ -14,7 +14,7 @@ from pykbroker.protocol.messages import OffsetFetchRequest, OffsetFetchResponse
 SETTINGS = {"log.retention.ms": "-1", "log.retention.check.interval.ms": "86400000", "log.cleaner.backoff.ms": "86400000"}
 """No round of retention or compaction comes between: the records of the sequences are old."""
 
-_OURS = {"node.id": "1", "inter.broker.listener.name": "PLAINTEXT"}
+OURS = {"node.id": "1", "inter.broker.listener.name": "PLAINTEXT"}
 """What Kafka has by default, or is told by what starts it."""
 
 _NAME = "df-oracle"
@@ -25,14 +25,14 @@ _GROUPS_ARE_READY_S = 30.0
 def kafka_running(bootstrap: str | None, port: int) -> Iterator[Side]:
     """Apache Kafka: one that runs already, or one that is started here and stopped at the end."""
     if bootstrap is not None:
-        yield _ready("Kafka", bootstrap)
+        yield ready("Kafka", bootstrap)
         return
     problem = oracle.missing()
     if problem is not None:
         raise SystemExit(f"Apache Kafka cannot run here, and without it there is nothing to compare with: {problem}.")
     started = oracle.start_cluster(_NAME, oracle.Cluster(port, settings=SETTINGS))
     try:
-        yield _ready("Kafka", started)
+        yield ready("Kafka", started)
     finally:
         oracle.stop(_NAME)
 
@@ -40,11 +40,11 @@ def kafka_running(bootstrap: str | None, port: int) -> Iterator[Side]:
 @contextlib.contextmanager
 def our_broker_running() -> Iterator[Side]:
     """pykbroker, in memory; at the end it raises what it did not expect."""
-    with KafkaBroker(config=SETTINGS | _OURS, seed=1) as broker:
-        yield _ready("pykbroker", broker.bootstrap)
+    with KafkaBroker(config=SETTINGS | OURS, seed=1) as broker:
+        yield ready("pykbroker", broker.bootstrap)
 
 
-def _ready(name: str, bootstrap: str) -> Side:
+def ready(name: str, bootstrap: str) -> Side:
     """A side whose group coordinator has its logs."""
     host, _, port = bootstrap.rpartition(":")
     ends = time.monotonic() + _GROUPS_ARE_READY_S

@@ -64,4 +64,25 @@ EXPLAINED = [
         and path.startswith("topics")
         and any(topic.name == "" for topic in getattr(request, "topics", ())),
     ),
+    Explained(
+        "JoinGroup that names a protocol twice is answered",
+        "Kafka 4.3 counts such a protocol twice, finds none that all members speak, and never answers. Here a name counts once. (Not among the sequences.)",
+        lambda step, request, _path, kafkas, _ours: step.api == "JoinGroup"
+        and kafkas == "it waits"
+        and len({one.name for one in getattr(request, "protocols", ())}) < len(getattr(request, "protocols", ())),
+    ),
+    Explained(
+        "JoinGroup of a static member with the member id of a dynamic one that has not joined yet",
+        "Kafka 4.3 fails with UNKNOWN_SERVER_ERROR. We answer UNKNOWN_MEMBER_ID, upon which a client comes again without an id.",
+        lambda step, request, path, kafkas, _ours: step.api == "JoinGroup"
+        and getattr(request, "group_instance_id", None) is not None
+        and ((path == "error_code" and kafkas == -1) or (path == "member_id" and kafkas == "")),
+    ),
+    Explained(
+        "JoinGroup of a consumer whose metadata claims more topics than there are bytes",
+        "Kafka 4.3 fails within, once the rebalance is over, and never answers. We take it for a consumer of every topic. (Not among the sequences.)",
+        lambda step, request, _path, kafkas, _ours: step.api == "JoinGroup"
+        and kafkas == "it waits"
+        and any(bytes(one.metadata[2:6]) > b"\0\1" for one in getattr(request, "protocols", ())),
+    ),
 ]

@@ -23,6 +23,7 @@ _UUID_TEXT = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-
 _OWN = {"throttle_time_ms", "port", "host", "rack", "cluster_id", "documentation"}
 _SENTENCES = {"error_message", "batch_index_error_message"}
 _COUNTED = {"producer_id": "producer", "session_id": "session"}
+_COUNTED_FROM = {"producer_id": 0, "session_id": 1}
 _LISTS_OF_EVERYTHING = {"ListGroups": "groups", "ListConfigResources": "config_resources"}
 _ORDERED = {"coordinators", "api_keys"}
 _OWN_CONFIGS = re.compile(r"(advertised\.|controller\.)?listeners?|listener\..*|log\.dirs?|controller\..*|metadata\.log\.dir|process\.roles|broker\.id|node\.id|socket\.listen\.backlog\.size")
@@ -79,7 +80,7 @@ class Mask:
             found = getattr(value, one.name)
             if one.name in _SENTENCES:
                 made[one.name] = None if found is None else "a sentence"
-            elif one.name in _COUNTED and isinstance(found, int) and found > 0:
+            elif one.name in _COUNTED and isinstance(found, int) and found >= _COUNTED_FROM[one.name]:
                 made[one.name] = _Id(_COUNTED[one.name], found)
             elif one.type == "records":
                 made[one.name] = None if found is None else self._records(bytes(found))

@@ -23,11 +23,13 @@ from pathlib import Path
 from compat.differential.brokers import kafka_running, our_broker_running
 from compat.differential.explained import explains
 from compat.differential.generation.sequences import sequence
+from compat.differential.golden import Recorded, Recorder, write
 from compat.differential.minimise import minimised
 from compat.differential.steps import Sequence
 from compat.differential.trial import SLOWLY, Difference, Pace, Trial
 
 MINIMISING_LIMIT_S = 25.0
+RECORDING = Pace(0.15, 0.02, 0.03)
 _PROGRESS_EVERY = 50
 
 
@@ -43,7 +45,11 @@ class Judge:
 
     def difference(self, made: Sequence, pace: Pace | None = None) -> Difference | None:
         """The first difference, in one run."""
-        return self.trial.run(made, f"d{self._run:04x}{next(self._numbers):05d}-", pace or Pace())
+        return self.trial.run(made, self.new_prefix(), pace or Pace())
+
+    def new_prefix(self) -> str:
+        """Names that neither broker has seen."""
+        return f"d{self._run:04x}{next(self._numbers):05d}-"
 
     def lasting_difference(self, made: Sequence) -> Difference | None:
         """A difference that is there again when Kafka is given more time."""
@@ -90,6 +96,22 @@ def replay(judge: Judge, seed: int) -> int:
     return int(found is not None)
 
 
+def record(judge: Judge, seeds: Row[int], path: Path) -> int:
+    """Write what Kafka was asked and answered in every sequence without a difference; 1 where there was one with."""
+    recorder = Recorder(judge.trial.kafka)
+    judge.trial.kafka = recorder
+    recorded, differ = [], 0
+    for seed in seeds:
+        recorder.exchanges = []
+        made, prefix = sequence(seed), judge.new_prefix()
+        if judge.trial.run(made, prefix, RECORDING) is None:
+            recorded.append(Recorded(made, prefix, recorder.exchanges))
+        else:
+            differ += 1
+    print(f"{write(path, recorded)} sequences, {judge.trial.requests} requests are in {path}; {differ} differ and are left out")
+    return int(differ > 0)
+
+
 def table(exercised: Counter[tuple[str, int, str]]) -> str:
     """What was tried: API, versions, and how often each error code was the right answer."""
     lines = ["| API | versions | answers by error code |", "|---|---|---|"]
@@ -120,6 +142,8 @@ def main(arguments: Row[str] | None = None) -> int:
         if chosen.replay is not None:
             return replay(judge, chosen.replay)
         print(f"seed {seed}", flush=True)
+        if chosen.record is not None:
+            return record(judge, range(seed, seed + chosen.sequences), chosen.record)
         started = time.monotonic()
         differ = run(judge, range(seed, seed + chosen.sequences), keep_going=chosen.keep_going)
         print(table(judge.trial.exercised))

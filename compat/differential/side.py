@@ -5,6 +5,7 @@ import socket
 import struct
 import time
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from pykbroker.protocol.messages import Message
 
@@ -12,15 +13,22 @@ CLOSED = "the connection is closed"
 SILENT = "nothing is sent"
 
 
-@dataclass(slots=True)
+CONTROL = -1
+"""The connection on which we ask for ourselves."""
+
+
+@dataclass
 class Side:
     """A broker under trial. `answers` are those of the sequence that runs, by the number of the step."""
+
+    is_live: ClassVar[bool] = True
+    """Whether there is a broker that can be asked anything at any time."""
 
     name: str
     host: str
     port: int
     answers: dict[int, Message] = field(default_factory=dict)
-    _connections: dict[int, "_Connection"] = field(default_factory=dict)
+    _connections: "dict[int, _Connection]" = field(default_factory=dict)
 
     def send(self, connection: int, frame: bytes) -> None:
         """Send a frame; a connection that is not there is made."""

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from compat.differential.masking import Mask, differing, error_codes
-from compat.differential.side import CLOSED, SILENT, Side
+from compat.differential.side import CLOSED, CONTROL, SILENT, Side
 from compat.differential.steps import Sequence, Step
 from pykbroker.protocol.apis import API_BY_KEY
 from pykbroker.protocol.errors import ErrorCode
@@ -32,7 +32,7 @@ WAITING = "it waits"
 _MAY_WAIT = {"JoinGroup", "SyncGroup"}
 _MAKE_TOPICS = {"CreateTopics", "DeleteTopics", "CreatePartitions", "Metadata"}
 _CHANGE_CONFIGS = {"AlterConfigs", "IncrementalAlterConfigs"}
-_CONTROL, _PROBE_NUMBER = -1, 1 << 20
+_PROBE_NUMBER = 1 << 20
 _ANSWER_TIMEOUT_S = 4.0
 _METADATA_VERSION, _LIST_OFFSETS_VERSION, _DELETE_TOPICS_VERSION = 9, 5, 5
 
@@ -197,6 +197,8 @@ class _Run:
 
     def _settle(self, step: Step) -> None:
         """Wait until what Kafka has answered is also true on the broker that the next request asks."""
+        if not self.trial.kafka.is_live:
+            return
         makes_topics = step.api in _MAKE_TOPICS and (step.api != "Metadata" or getattr(step.request, "allow_auto_topic_creation", False))
         if not makes_topics and step.api not in _CHANGE_CONFIGS:
             return
@@ -213,7 +215,7 @@ class _Run:
 
     def clear_away(self) -> None:
         """Delete what the sequence made, so that the next one's lists are short."""
-        for side in self.trial.sides:
+        for side in filter(lambda one: one.is_live, self.trial.sides):
             names = list(self._topics(side))
             if names:
                 self._ask(side, DeleteTopicsRequest(topic_names=names, timeout_ms=30_000), _DELETE_TOPICS_VERSION)
@@ -237,7 +239,7 @@ class _Run:
 
     def _ask(self, side: Side, request: Message, version: int) -> Message:
         """A question of our own, on a connection of its own."""
-        side.send(_CONTROL, Step(_PROBE_NUMBER, _CONTROL, version, request).frame("", {})[0])
-        frame = side.receive(_CONTROL, _ANSWER_TIMEOUT_S)
+        side.send(CONTROL, Step(_PROBE_NUMBER, CONTROL, version, request).frame("", {})[0])
+        frame = side.receive(CONTROL, _ANSWER_TIMEOUT_S)
         assert isinstance(frame, bytes), f"{side.name} does not answer: {frame}"
         return read_response(API_BY_KEY[request.API_KEY].response, version, frame)[1]

@@ -4,6 +4,7 @@ A group lives in the partition of `__consumer_offsets` that the hash of its id s
 """
 
 from functools import lru_cache, partial
+from itertools import chain
 from typing import TYPE_CHECKING, TypeVar
 
 from pykbroker.coordinator.classic_group import ClassicGroup, GroupState, Member
@@ -245,6 +246,8 @@ class GroupCoordinator:
             errors = state.offsets.commit(operation, context, group, request, topics)
             if group is not None:
                 state.rebalancer.keep_session(group, request.member_id)
+            elif ErrorCode.NONE not in chain.from_iterable(errors):
+                state.groups[request.group_id] = ClassicGroup(request.group_id)  # as in Kafka: there, until it is cleaned up, in no log
             return errors
 
         return self._runtime.run(shard, commit)

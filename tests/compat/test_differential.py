@@ -1,0 +1,120 @@
+"""What Kafka 4.3 answered in recorded sequences, our broker answers too; and the recorder finds a broker that is broken on purpose."""
+
+import pathlib
+import random
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
+
+from compat.differential.brokers import OURS, SETTINGS, ready
+from compat.differential.differences_page import PAGE, page
+from compat.differential.explained import explains
+from compat.differential.generation.sequences import sequence
+from compat.differential.golden import Parted, Recorded, Replayed, load
+from compat.differential.masking import Mask, differing
+from compat.differential.minimise import minimised
+from compat.differential.notation import read, written
+from compat.differential.steps import Sequence, Step
+from compat.differential.trial import Difference, Outcome, Pace, Trial
+from compat.faults.catalogue import FAULTS
+from compat.faults.fault import Fault
+from pykbroker.protocol.messages import HeartbeatRequest, MetadataRequest, MetadataResponse
+from pykbroker.testing import KafkaBroker
+
+GOLDEN = load(pathlib.Path(__file__).parent.parent / "golden" / "sequences.jsonl.xz")
+QUICKLY = Pace(pending_s=0.02, after_change_s=0.0, late_s=0.0)
+
+
+@pytest.fixture(scope="module")
+def broker() -> Iterator[KafkaBroker]:
+    with KafkaBroker(config=SETTINGS | OURS, seed=1) as running:
+        yield running
+
+
+def judged(broker: KafkaBroker, recorded: Recorded) -> Difference | None:
+    trial = Trial(Replayed(recorded), ready("pykbroker", broker.bootstrap), explains)
+    return trial.run(recorded.sequence, recorded.prefix, QUICKLY)
+
+
+@pytest.mark.parametrize("recorded", GOLDEN, ids=lambda recorded: f"seed {recorded.sequence.seed}")
+def test_our_broker_answers_as_kafka_did(broker: KafkaBroker, recorded: Recorded) -> None:
+    found = judged(broker, recorded)
+    assert found is None, f"{found.step}\n{found.places}"
+
+
+FOUND_BY_SEQUENCES = [
+    "produce tells the last offset",
+    "produce takes any acks",
+    "one beyond the end is empty",
+]
+
+
+@pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault.name in FOUND_BY_SEQUENCES], ids=lambda fault: fault.name)
+def test_a_broken_broker_is_found(fault: Fault) -> None:
+    with fault.injected(), KafkaBroker(config=SETTINGS | OURS, seed=1) as broken:
+        for recorded in GOLDEN:
+            try:
+                if judged(broken, recorded) is not None:
+                    return
+            except Parted:
+                return
+    pytest.fail("no sequence finds it")
+
+
+def test_a_recording_is_not_taken_for_another() -> None:
+    swapped = Recorded(GOLDEN[0].sequence, GOLDEN[0].prefix, GOLDEN[1].exchanges)
+    with KafkaBroker() as fresh, pytest.raises(Parted):
+        judged(fresh, swapped)
+
+
+def test_a_seed_makes_the_same_sequence_and_json_keeps_it() -> None:
+    for _ in range(50):
+        seed = random.randrange(1 << 30)
+        steps, again = sequence(seed).steps, sequence(seed).steps
+        assert [str(one) for one in steps] == [str(one) for one in again], seed
+        back = [read(written(one)) for one in steps]
+        assert [one.frame("p-", {}) for one in back] == [one.frame("p-", {}) for one in steps], seed
+        assert [str(one) for one in back] == [str(one) for one in steps], seed
+
+
+def test_a_difference_becomes_as_short_as_it_can() -> None:
+    made = Sequence(0, [Step(number, 0, 4, HeartbeatRequest(group_id="~g", generation_id=7, member_id="m")) for number in range(1, 31)])
+
+    def run(tried: Sequence) -> Difference | None:
+        """There is one at step 20, if steps 3 and 11 came before and its generation is told."""
+        numbers = [step.number for step in tried.steps]
+        at = next((step for step in tried.steps if step.number == 20), None)
+        if at is None or not {3, 11} < set(numbers) or at.request.generation_id == 0:
+            return None
+        return Difference(at, [("error_code", 0, 1)], (Outcome("a"), Outcome("b")), (at.request, at.request))
+
+    found = run(made)
+    assert found is not None
+    short, _ = minimised(made, found, run, limit_s=30)
+    assert [step.number for step in short.steps] == [3, 11, 20]
+    assert short.steps[-1].request == HeartbeatRequest(generation_id=7)
+
+
+def test_ids_are_compared_by_when_they_were_seen() -> None:
+    def masked(*answers: list[tuple[str, bytes]]) -> list[object]:
+        mask = Mask("p-")
+        return [
+            mask.masked(
+                MetadataRequest(topics=[MetadataRequest.MetadataRequestTopic(name="p-a")]),
+                12,
+                MetadataResponse(topics=[MetadataResponse.MetadataResponseTopic(name=name, topic_id=one * 16) for name, one in topics]),
+            )
+            for topics in answers
+        ]
+
+    kafkas = masked([("p-a", b"1")], [("p-a", b"1"), ("p-b", b"2")])
+    assert masked([("p-a", b"8")], [("p-b", b"9"), ("p-a", b"8")]) == kafkas
+    confused = masked([("p-a", b"8")], [("p-b", b"8"), ("p-a", b"9")])
+    assert [place for place, _, _ in differing(kafkas, confused)] == ["[1].topics[0].topic_id", "[1].topics[1].topic_id"]
+
+
+def test_the_page_of_differences_is_fresh() -> None:
+    assert PAGE.read_text("utf-8") == page(), "run: python -m compat.differential.differences_page > compat/DIFFERENCES.md"
