@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: run test check format stubs schemas docs compat compat-conformance compat-results compat-faults compat-codec compat-clients compat-storage oracle bench bench-startup bench-decode fuzz torture clean
+.PHONY: run test check format stubs schemas docs compat compat-conformance compat-results compat-faults compat-differential compat-codec compat-clients compat-storage oracle bench bench-startup bench-decode fuzz torture clean
 
 run: $(VENV)/run.stamp
 	$(BIN)/python -m pykbroker $(ARGS)
@@ -48,6 +48,10 @@ compat-results: $(VENV)/test.stamp
 
 compat-faults: $(VENV)/test.stamp
 	$(BIN)/python compat/faults/run.py $(ARGS)
+
+# The same seeded requests to Kafka and to us; ARGS="--replay SEED" shows one sequence. DIFFERENCES.md has what may differ.
+compat-differential: $(VENV)/test.stamp
+	$(BIN)/python -m compat.differential.run $(ARGS)
 
 compat-codec: $(VENV)/test.stamp
 	$(BIN)/python -m compat.codec.java_codec $(ARGS)
