@@ -3,7 +3,8 @@
 import time
 
 from pykbroker.compat.check import check
-from pykbroker.compat.expectations import NOT_EMPTY, Where, expect, expect_equal, expect_that
+from pykbroker.compat.connection import Connection
+from pykbroker.compat.expectations import NOT_EMPTY, NotServed, Where, expect, expect_equal, expect_that
 from pykbroker.compat.security import Login, Security
 from pykbroker.compat.target import Target, eventually
 from pykbroker.compat.tokens import (
@@ -38,7 +39,7 @@ def there_are_no_tokens_for_who_is_nobody(target: Target) -> None:
     """Given a listener without SASL and without a client's certificate, all four APIs of tokens are DELEGATION_TOKEN_REQUEST_NOT_ALLOWED, whatever
     they are asked, in every version. KIP-48.
     """
-    connection = target.connect(security=Security(target.security.protocol, target.security.login))
+    connection = _connect_as_nobody(target)
     not_allowed = ErrorCode.DELEGATION_TOKEN_REQUEST_NOT_ALLOWED
     for version in range(1, 4):
         made = connection.ask(creation(renewers=[("Group", "x")], version=version), version)
@@ -234,6 +235,16 @@ def one_sees_ones_own_tokens(target: Target, version: int) -> None:
     (own,) = described(owner, owner.name, version=version)
     expect(own, hmac=token.hmac, principal_name=owner.name, max_timestamp=token.max_timestamp_ms)
     expect_equal("the renewers", [(one.principal_type, one.principal_name) for one in own.renewers], [("User", renewer.name)])
+
+
+def _connect_as_nobody(target: Target) -> Connection:
+    if not target.security.logs_in:
+        return target.connect(security=Security(target.security.protocol))
+    found = listeners(target)
+    protocol = next((one for one in ("PLAINTEXT", "SSL") if one in found), None)
+    if protocol is None:
+        raise NotServed("a listener without SASL")
+    return target.connect(address=found[protocol], security=Security(protocol))
 
 
 def _requested_by(user: User) -> dict[str, str]:

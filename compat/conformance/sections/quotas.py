@@ -181,7 +181,7 @@ def the_most_specific_quota_applies(target: Target) -> None:
     ]
     levels.append(("*client",))
     rates = [250 * 2**index for index in range(len(levels))]
-    shared = {index: _entity(level, "") for index, level in enumerate(levels) if CLIENT not in level}
+    shared = {index: _entity(target, level, "") for index, level in enumerate(levels) if CLIENT not in level}
     for index, entity in shared.items():
         set_quota(target, entity, "producer_byte_rate", rates[index])
 
@@ -189,7 +189,7 @@ def the_most_specific_quota_applies(target: Target) -> None:
         client_id = target.new_name("client")
         for index, level in enumerate(levels):
             if CLIENT in level and index >= first:
-                set_quota(target, _entity(level, client_id), "producer_byte_rate", rates[index])
+                set_quota(target, _entity(target, level, client_id), "producer_byte_rate", rates[index])
         size = 20 * rates[first]
         throttle_time_ms = _produced(Client(target, client_id), topic, size).throttle_time_ms
         expect_that(throttle_time_ms > 0, f"a client is throttled by {_named(levels[first])}")
@@ -241,8 +241,9 @@ def _creation(target: Target, partitions: int, *, validate_only: bool = False) -
     return CreateTopicsRequest(topics=[topic], timeout_ms=10_000, validate_only=validate_only)
 
 
-def _entity(level: tuple[str, ...], client_id: str) -> dict[str, str | None]:
-    names = {USER: ANONYMOUS, CLIENT: client_id}
+def _entity(target: Target, level: tuple[str, ...], client_id: str) -> dict[str, str | None]:
+    login = target.security.login
+    names = {USER: login.user if target.security.logs_in and login else ANONYMOUS, CLIENT: client_id}
     return {kind.lstrip("*").replace("client-id", "client").replace("client", CLIENT): names.get(kind) for kind in level}
 
 
