@@ -51,6 +51,9 @@ def main() -> None:
     parser.add_argument("--newest", action="store_true", help="each client's newest release, not the pinned one")
     parser.add_argument("--port", type=int, default=23100, help="where the brokers are")
     parser.add_argument("--markdown", help="also write the table to this file")
+    parser.add_argument(
+        "--results", help="keep the rows in this file; where it is there, the table also has what it says of the other clients"
+    )
     arguments = parser.parse_args()
     words = [word.lower() for word in arguments.only.split(",") if word]
     clients = [one for one in CLIENTS if not words or any(word in one.name.lower() for word in words)]
@@ -59,13 +62,15 @@ def main() -> None:
         for one in (Kafka(arguments.port), OurBroker(arguments.port + OUR_PORT_AFTER_KAFKAS))
         if arguments.target.lower() in one.name.lower()
     ]
-    results = Results()
+    results = Results(read_rows(arguments.results))
     ready = make_ready(clients, arguments.newest, results)
     for target in targets:
         try:
             try_on(target, ready, arguments.scenarios, results)
         except Missing as reason:
             results.skip(target.name, str(reason))
+    if arguments.results:
+        pathlib.Path(arguments.results).write_text(json.dumps(results.rows, indent=1))
     text = table(results)
     print(text)
     if arguments.markdown:
@@ -73,6 +78,11 @@ def main() -> None:
     if not results.rows:
         raise SystemExit("no client ran: this shows nothing")
     sys.exit(1 if results.failed else 0)
+
+
+def read_rows(file: str | None) -> dict[str, dict[str, list[dict]]]:
+    """What earlier runs found."""
+    return json.loads(pathlib.Path(file).read_text()) if file and pathlib.Path(file).exists() else {}
 
 
 def make_ready(clients: list[Client], newest: bool, results: Results) -> dict[str, Ready]:
