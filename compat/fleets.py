@@ -145,7 +145,8 @@ class ApacheKafka:
         each = len(oracle.SECURE_LISTENERS) if fleet.secure else 1
         port = free_ports(fleet.nodes * (each + 1))
         settings = SOON | fleet.settings
-        oracle.start_cluster(self._cluster, oracle.Cluster(port, fleet.nodes, fleet.secure, settings, fleet.features))
+        cluster = oracle.Cluster(port, fleet.nodes, fleet.secure, settings, fleet.features, short_lived=True)
+        oracle.start_cluster(self._cluster, cluster)
         if not fleet.secure:
             return Address("127.0.0.1", port)
         login = oracle.folder_of(self._cluster) / "admin-sasl_ssl.properties"
@@ -190,27 +191,25 @@ class Pykbroker:
 System = ApacheKafka | Pykbroker
 
 
-def judged(
-    system: System, checks: Sequence[Check], *, jobs: int, say: Callable[[str], None], seen: Callable[[Result], None] = lambda _: None
-) -> list[Result]:
-    """One result for every check: of the plain broker, or of the first start that has what the check needs. Raises Missing."""
-    plain = Fleet(checks=list(checks))
-    results = {result.check: result for result in _judged_on(system, plain, jobs, say, seen)}
+def judged(system: System, checks: Sequence[Check], *, jobs: int, say: Callable[[str], None], nodes: int = 1) -> list[Result]:
+    """One result for every check: of a plain broker (one of so many), or of the first start that has what the check needs. Raises Missing."""
+    plain = Fleet(nodes, checks=list(checks))
+    results = {result.check: result for result in _judged_on(system, plain, jobs, say)}
     skipped = [check for check, result in results.items() if result.status is Status.SKIPPED]
     for fleet in fleets(skipped):
         try:
-            results |= {result.check: result for result in _judged_on(system, fleet, jobs, say, seen)}
+            results |= {result.check: result for result in _judged_on(system, fleet, jobs, say)}
         except Missing as missing:
             say(f"{system.name}, {fleet}: {len(fleet.checks)} checks are skipped. {missing}")
     return list(results.values())
 
 
-def _judged_on(system: System, fleet: Fleet, jobs: int, say: Callable[[str], None], seen: Callable[[Result], None]) -> list[Result]:
+def _judged_on(system: System, fleet: Fleet, jobs: int, say: Callable[[str], None]) -> list[Result]:
     started = time.monotonic()
     with _running(system, fleet) as address:
         seconds_to_start = time.monotonic() - started
         hands = 1 if fleet.is_rough else jobs
-        results = run_together(fleet.checks, lambda: Target(*address), jobs=hands, offered=fleet.offers, seen=seen)
+        results = run_together(fleet.checks, lambda: Target(*address), jobs=hands, offered=fleet.offers)
     done = sum(result.status in {Status.PASSED, Status.FAILED} for result in results)
     failed = sum(result.status is Status.FAILED for result in results)
     seconds = time.monotonic() - started

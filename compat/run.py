@@ -3,6 +3,7 @@
     python compat/run.py                              both; Kafka is skipped, loudly, where Java or Maven is missing
     python compat/run.py --target pykbroker           one of them
     python compat/run.py --only F,G-06a               sections, or single checks
+    python compat/run.py --target kafka --nodes 3     what needs one broker is put to one of three
     python compat/run.py -o FILE.json                 every result, with what was exchanged where one failed
 
 Exits with 1 where a check failed. A check that fails on Apache Kafka is wrong, or needs something that it does not say.
@@ -33,6 +34,7 @@ def main() -> int:
     parser.add_argument("--target", choices=list(SYSTEMS), action="append")
     parser.add_argument("--only", default="", metavar="F,G-06a")
     parser.add_argument("--jobs", type=int, default=JOBS, metavar="N", help=f"checks at a time (default: {JOBS})")
+    parser.add_argument("--nodes", type=int, choices=[1, 3], default=1, help="of how many the broker under test is one (default: 1)")
     parser.add_argument("-o", "--output", type=pathlib.Path, metavar="FILE.json")
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -44,7 +46,7 @@ def main() -> int:
         system = SYSTEMS[name]()
         started = time.monotonic()
         try:
-            columns[system.name] = judged(system, checks, jobs=arguments.jobs, say=_say)
+            columns[system.name] = judged(system, checks, jobs=arguments.jobs, say=_say, nodes=arguments.nodes)
         except Missing as missing:
             _say(f"SKIPPED: {system.name} is not put to the checks: {missing}.")
             continue

@@ -71,6 +71,8 @@ class Cluster:
     settings: dict[str, str] = field(default_factory=dict)
     features: dict[str, str] = field(default_factory=dict)
     heap: str = "512m"
+    short_lived: bool = False
+    """Whether it is up soon rather than fast later: the JVM compiles in haste."""
 
     @property
     def listeners(self) -> tuple[str, ...]:
@@ -120,16 +122,20 @@ def install() -> pathlib.Path:
     return HOME / "lib"
 
 
-def java(*arguments: object, heap: str = "512m") -> list[str]:
+def java(*arguments: object, heap: str = "512m", short_lived: bool = False) -> list[str]:
     """The command that runs a class of Kafka's."""
     lib = install()
     options = [f"-Xms{heap}", f"-Xmx{heap}", "-XX:+UseG1GC", "-cp", f"{lib}/*", f"-Dlog4j2.configurationFile={HOME}/log4j2.xml"]
+    if short_lived:
+        options.append("-XX:TieredStopAtLevel=1")
     return ["java", *options, *map(str, arguments)]
 
 
 def tool(name: str, *arguments: object) -> list[str]:
     """The command that runs one of Kafka's command-line tools."""
-    return java(name if "." in name else f"{TOOL_PACKAGES.get(name, 'org.apache.kafka.tools')}.{name}", *arguments, heap="256m")
+    return java(
+        name if "." in name else f"{TOOL_PACKAGES.get(name, 'org.apache.kafka.tools')}.{name}", *arguments, heap="256m", short_lived=True
+    )
 
 
 def start(name: str, port: int, settings: dict[str, str] | None = None) -> str:
@@ -149,10 +155,20 @@ def start_cluster(name: str, cluster: Cluster) -> str:
     for node in range(1, cluster.nodes + 1):
         properties = folder / f"{node}.properties"
         properties.write_text("".join(f"{key}={value}\n" for key, value in _properties(node, cluster, folder).items()))
-        command = java("kafka.tools.StorageTool", "format", "-t", CLUSTER_ID, "-c", properties, *_format_options(cluster))
+        command = java(
+            "kafka.tools.StorageTool",
+            "format",
+            "-t",
+            CLUSTER_ID,
+            "-c",
+            properties,
+            *_format_options(cluster),
+            heap="256m",
+            short_lived=True,
+        )
         with (folder / "format.log").open("ab") as log:
             subprocess.run(command, check=True, stdout=log, stderr=log)
-    _run(folder, {node: cluster.port_of(node) for node in range(1, cluster.nodes + 1)}, cluster.heap)
+    _run(folder, {node: cluster.port_of(node) for node in range(1, cluster.nodes + 1)}, cluster.heap, short_lived=cluster.short_lived)
     return cluster.bootstrap
 
 
@@ -177,11 +193,11 @@ def _format_options(cluster: Cluster) -> list[str]:
     return options
 
 
-def _run(folder: pathlib.Path, ports: dict[int, int], heap: str = "512m") -> None:
+def _run(folder: pathlib.Path, ports: dict[int, int], heap: str = "512m", *, short_lived: bool = False) -> None:
     processes = {}
     for node in ports:
         with (folder / f"{node}.log").open("ab") as log:
-            command = java("kafka.Kafka", folder / f"{node}.properties", heap=heap)
+            command = java("kafka.Kafka", folder / f"{node}.properties", heap=heap, short_lived=short_lived)
             processes[node] = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
     (folder / "pids").write_text(" ".join(str(process.pid) for process in processes.values()))
     deadline = time.monotonic() + START_TIMEOUT_S
