@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 from compat.differential.side import Side
 from compat.oracle import kafka as oracle
-from pykbroker.protocol.errors import ErrorCode
-from pykbroker.testing import KafkaBroker
 from pykbroker.client import Client
+from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import OffsetFetchRequest, OffsetFetchResponse
+from pykbroker.testing import KafkaBroker
 
 SETTINGS = {"log.retention.ms": "-1", "log.retention.check.interval.ms": "86400000", "log.cleaner.backoff.ms": "86400000"}
 """No round of retention or compaction comes between: the records of the sequences are old."""

@@ -1,6 +1,6 @@
 """DIFFERENCES.md, made from the list in explained.py.
 
-    python -m compat.differential.differences_page > compat/DIFFERENCES.md
+python -m compat.differential.differences_page > compat/DIFFERENCES.md
 """
 
 from pathlib import Path

@@ -30,7 +30,9 @@ EXPLAINED = [
     Explained(
         "ApiVersions names fewer APIs and features",
         "What is not served yet (NOT_DONE.md) is not advertised; of the APIs that are, the versions are Kafka's.",
-        lambda step, _request, path, _kafkas, _ours: step.api == "ApiVersions" and path.startswith(("api_keys", "supported_features", "finalized_features")),
+        lambda step, _request, path, _kafkas, _ours: (
+            step.api == "ApiVersions" and path.startswith(("api_keys", "supported_features", "finalized_features"))
+        ),
     ),
     Explained(
         "Produce with null records is refused",
@@ -47,42 +49,52 @@ EXPLAINED = [
         "Fetch by a topic id of zeros is answered partition by partition",
         "Kafka 4.3 answers UNKNOWN_SERVER_ERROR for the whole request once it has to tell two partitions apart of which one has no topic. We answer UNKNOWN_TOPIC_ID "
         "for the partition. (Not among the sequences, since a session would go on differently.)",
-        lambda step, request, _path, _kafkas, _ours: step.api == "Fetch"
-        and any(not any(topic.topic_id) for topic in getattr(request, "topics", ()))
-        and step.version >= _BY_ID,
+        lambda step, request, _path, _kafkas, _ours: (
+            step.api == "Fetch" and any(not any(topic.topic_id) for topic in getattr(request, "topics", ())) and step.version >= _BY_ID
+        ),
     ),
     Explained(
         "A fetch session whose number is at the ends of 32 bits",
         "Kafka 4.3 finds a session's part of its cache by dividing the id, fails with UNKNOWN_SERVER_ERROR beyond 2147483640, and gives no such ids itself. "
         "We know no session of such an id, and answer as for any other. (Not among the sequences.)",
-        lambda step, request, _path, _kafkas, _ours: step.api == "Fetch" and not -_LAST_SESSION_ID < getattr(request, "session_id", 0) < _LAST_SESSION_ID,
+        lambda step, request, _path, _kafkas, _ours: (
+            step.api == "Fetch" and not -_LAST_SESSION_ID < getattr(request, "session_id", 0) < _LAST_SESSION_ID
+        ),
     ),
     Explained(
         "DescribeTopicPartitions of an empty name",
         "Kafka 4.3 fails with UNKNOWN_SERVER_ERROR. We answer INVALID_TOPIC_EXCEPTION for that topic.",
-        lambda step, request, path, _kafkas, _ours: step.api == "DescribeTopicPartitions"
-        and path.startswith("topics")
-        and any(topic.name == "" for topic in getattr(request, "topics", ())),
+        lambda step, request, path, _kafkas, _ours: (
+            step.api == "DescribeTopicPartitions"
+            and path.startswith("topics")
+            and any(topic.name == "" for topic in getattr(request, "topics", ()))
+        ),
     ),
     Explained(
         "JoinGroup that names a protocol twice is answered",
         "Kafka 4.3 counts such a protocol twice, finds none that all members speak, and never answers. Here a name counts once. (Not among the sequences.)",
-        lambda step, request, _path, kafkas, _ours: step.api == "JoinGroup"
-        and kafkas == "it waits"
-        and len({one.name for one in getattr(request, "protocols", ())}) < len(getattr(request, "protocols", ())),
+        lambda step, request, _path, kafkas, _ours: (
+            step.api == "JoinGroup"
+            and kafkas == "it waits"
+            and len({one.name for one in getattr(request, "protocols", ())}) < len(getattr(request, "protocols", ()))
+        ),
     ),
     Explained(
         "JoinGroup of a static member with the member id of a dynamic one that has not joined yet",
         "Kafka 4.3 fails with UNKNOWN_SERVER_ERROR. We answer UNKNOWN_MEMBER_ID, upon which a client comes again without an id.",
-        lambda step, request, path, kafkas, _ours: step.api == "JoinGroup"
-        and getattr(request, "group_instance_id", None) is not None
-        and ((path == "error_code" and kafkas == -1) or (path == "member_id" and kafkas == "")),
+        lambda step, request, path, kafkas, _ours: (
+            step.api == "JoinGroup"
+            and getattr(request, "group_instance_id", None) is not None
+            and ((path == "error_code" and kafkas == -1) or (path == "member_id" and kafkas == ""))
+        ),
     ),
     Explained(
         "JoinGroup of a consumer whose metadata claims more topics than there are bytes",
         "Kafka 4.3 fails within, once the rebalance is over, and never answers. We take it for a consumer of every topic. (Not among the sequences.)",
-        lambda step, request, _path, kafkas, _ours: step.api == "JoinGroup"
-        and kafkas == "it waits"
-        and any(bytes(one.metadata[2:6]) > b"\0\1" for one in getattr(request, "protocols", ())),
+        lambda step, request, _path, kafkas, _ours: (
+            step.api == "JoinGroup"
+            and kafkas == "it waits"
+            and any(bytes(one.metadata[2:6]) > b"\0\1" for one in getattr(request, "protocols", ()))
+        ),
     ),
 ]

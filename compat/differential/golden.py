@@ -67,7 +67,7 @@ class Replayed(Side):
         if (kind, at, expected) != ("sent", connection, frame.hex()):
             raise Parted(f"{kind} on connection {at} is recorded, not the request on {connection}")
 
-    def receive(self, connection: int, wait_s: float) -> bytes | str | None:
+    def receive(self, connection: int, wait_s: float) -> bytes | str | None:  # noqa: ARG002 - a recording has no time
         """What came. Raises Parted where nobody looked for it when it was recorded."""
         kind, at, answer, *_ = self._next()
         if (kind, at) != ("received", connection):

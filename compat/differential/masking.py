@@ -26,7 +26,9 @@ _COUNTED = {"producer_id": "producer", "session_id": "session"}
 _COUNTED_FROM = {"producer_id": 0, "session_id": 1}
 _LISTS_OF_EVERYTHING = {"ListGroups": "groups", "ListConfigResources": "config_resources"}
 _ORDERED = {"coordinators", "api_keys"}
-_OWN_CONFIGS = re.compile(r"(advertised\.|controller\.)?listeners?|listener\..*|log\.dirs?|controller\..*|metadata\.log\.dir|process\.roles|broker\.id|node\.id|socket\.listen\.backlog\.size")
+_OWN_CONFIGS = re.compile(
+    r"(advertised\.|controller\.)?listeners?|listener\..*|log\.dirs?|controller\..*|metadata\.log\.dir|process\.roles|broker\.id|node\.id|socket\.listen\.backlog\.size"
+)
 """Where a broker is and what it is called: told by what started it; and the one default that is ours whatever it is told."""
 
 
@@ -147,7 +149,13 @@ class Mask:
             "base_sequence": batch.base_sequence,
             "crc": None if changes_with_broker else batch.crc,
             "records": [
-                [one.offset, self._value(one.timestamp, 0, is_id=False), _hex(one.key), _hex(one.value), [[name, _hex(data)] for name, data in one.headers]]
+                [
+                    one.offset,
+                    self._value(one.timestamp, 0, is_id=False),
+                    _hex(one.key),
+                    _hex(one.value),
+                    [[name, _hex(data)] for name, data in one.headers],
+                ]
                 for one in batch.records()
             ],
         }

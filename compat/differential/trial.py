@@ -33,7 +33,7 @@ _MAY_WAIT = {"JoinGroup", "SyncGroup"}
 _MAKE_TOPICS = {"CreateTopics", "DeleteTopics", "CreatePartitions", "Metadata"}
 _CHANGE_CONFIGS = {"AlterConfigs", "IncrementalAlterConfigs"}
 _PROBE_NUMBER = 1 << 20
-_ANSWER_TIMEOUT_S = 4.0
+_ANSWER_TIMEOUT_S, _CONTROL_TIMEOUT_S = 4.0, 30.0
 _METADATA_VERSION, _LIST_OFFSETS_VERSION, _DELETE_TOPICS_VERSION = 9, 5, 5
 
 
@@ -170,11 +170,7 @@ class _Run:
         codes = error_codes(kafkas.masked) if kafkas.answer is not None else {kafkas.word}
         for code in codes or {"none"}:
             self.trial.exercised[step.api, step.version, str(code)] += 1
-        places = [
-            place
-            for place in differing(kafkas.comparable, ours.comparable)
-            if not self.trial.explains(step, requests[0], *place)
-        ]
+        places = [place for place in differing(kafkas.comparable, ours.comparable) if not self.trial.explains(step, requests[0], *place)]
         return Difference(step, places, (kafkas, ours), requests) if places else None
 
     def _outcome(self, step: Step, side: Side, request: Message, frame: bytes | str | None) -> Outcome:
@@ -240,6 +236,6 @@ class _Run:
     def _ask(self, side: Side, request: Message, version: int) -> Message:
         """A question of our own, on a connection of its own."""
         side.send(CONTROL, Step(_PROBE_NUMBER, CONTROL, version, request).frame("", {})[0])
-        frame = side.receive(CONTROL, _ANSWER_TIMEOUT_S)
+        frame = side.receive(CONTROL, _CONTROL_TIMEOUT_S)
         assert isinstance(frame, bytes), f"{side.name} does not answer: {frame}"
         return read_response(API_BY_KEY[request.API_KEY].response, version, frame)[1]

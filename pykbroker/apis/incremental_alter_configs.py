@@ -4,11 +4,14 @@ Versions    0-1.
 Authorizes  AlterConfigs on the topic, on the group, or on the cluster for everything else.
 Waits       until the records are durable in the metadata log.
 Notes       Each resource is all or nothing and independent of the others; one named twice fails at both places (K-05).
+            An operation that does not exist makes all that the controller would decide fail (UNKNOWN_SERVER_ERROR).
             Broker configs and loggers are altered by the broker that they belong to (K-13, K-16).
             validate_only: the same errors, no change (K-07).
 Not done    -
 Semantics   K-05 … K-19.  Sources: KIP-339, KIP-412, KIP-714.
 """
+
+from collections import Counter
 
 from pykbroker.broker_loggers import check_level, set_level
 from pykbroker.config_changes import (
@@ -29,6 +32,9 @@ from pykbroker.protocol.messages import ConfigRecord, IncrementalAlterConfigsReq
 
 VERSIONS = range(2)
 
+_FOR_THE_CONTROLLER = {ResourceType.TOPIC, ResourceType.CLIENT_METRICS, ResourceType.GROUP}
+_OPERATIONS = frozenset(Operation)
+
 _Asked = IncrementalAlterConfigsRequest.AlterConfigsResource
 _Answered = IncrementalAlterConfigsResponse.AlterConfigsResourceResponse
 
@@ -37,13 +43,17 @@ def handle(
     context: Context, request: IncrementalAlterConfigsRequest
 ) -> IncrementalAlterConfigsResponse | Later[IncrementalAlterConfigsResponse]:
     """Decide every resource by itself, then write down what all of them come to."""
+    is_unreadable = _has_unknown_operation(request)
 
     def records(asked: _Asked) -> list[ConfigRecord]:
-        changes = [Change(each.name, each.config_operation, each.value) for each in asked.configs]
+        changes = _changes(asked)
         if asked.resource_type == ResourceType.BROKER_LOGGER:
             _alter_loggers(context, asked.resource_name, changes, validate_only=request.validate_only)
             return []
         resource = Resource(context.cluster, context.broker.node_id, asked.resource_type, asked.resource_name)
+        if is_unreadable and asked.resource_type in _FOR_THE_CONTROLLER:
+            check_names_and_values(_names_and_values(changes))
+            raise KafkaError(ErrorCode.UNKNOWN_SERVER_ERROR)
         return incremental_records(resource, changes)
 
     altered = alter_all(context.cluster, request.resources, records, validate_only=request.validate_only)
@@ -59,9 +69,32 @@ def _response(altered: list[Altered]) -> IncrementalAlterConfigsResponse:
     return IncrementalAlterConfigsResponse(responses=[_Answered(**each._asdict()) for each in altered])
 
 
+def _changes(asked: _Asked) -> list[Change]:
+    return [Change(each.name, each.config_operation, each.value) for each in asked.configs]
+
+
+def _names_and_values(changes: list[Change]) -> list[tuple[str, str | None]]:
+    return [(each.name, "" if each.operation == Operation.DELETE else each.value) for each in changes]
+
+
+def _has_unknown_operation(request: IncrementalAlterConfigsRequest) -> bool:
+    """Whether Kafka's controller could not read what would be passed on to it: then it alters nothing. What is refused before does not count."""
+    times = Counter((each.resource_type, each.resource_name) for each in request.resources)
+    for asked in request.resources:
+        if asked.resource_type in _FOR_THE_CONTROLLER and times[asked.resource_type, asked.resource_name] == 1:
+            changes = _changes(asked)
+            try:
+                check_names_and_values(_names_and_values(changes))
+            except KafkaError:
+                continue
+            if any(each.operation not in _OPERATIONS for each in changes):
+                return True
+    return False
+
+
 def _alter_loggers(context: Context, name: str, changes: list[Change], *, validate_only: bool) -> None:
     """Levels are not kept: a broker that starts again has those it was started with, as in Kafka."""
-    check_names_and_values((each.name, "" if each.operation == Operation.DELETE else each.value) for each in changes)
+    check_names_and_values(_names_and_values(changes))
     node_id = parsed_node_id(name)
     if node_id != context.broker.node_id:
         raise KafkaError(ErrorCode.INVALID_REQUEST, f"This is broker {context.broker.node_id}; ask broker {name} about itself.")

@@ -64,7 +64,9 @@ def create_topics(world: World) -> None:
     topics = []
     for _ in range(chance.choice([1, 1, 1, 2, 3])):
         topic = CreateTopicsRequest.CreatableTopic(
-            name=chance.choice(_NAMES), num_partitions=chance.choice([1, 1, 2, -1, 0, -2]), replication_factor=chance.choice([1, 1, -1, -1, 0, 2])
+            name=chance.choice(_NAMES),
+            num_partitions=chance.choice([1, 1, 2, -1, 0, -2]),
+            replication_factor=chance.choice([1, 1, -1, -1, 0, 2]),
         )
         if world.rarely(0.25):
             topic.num_partitions = topic.replication_factor = -1 if world.rarely(0.8) else 1
@@ -145,7 +147,9 @@ def describe_configs(world: World) -> None:
     chance = world.chance
     resources = []
     for _ in range(chance.choice([1, 1, 2])):
-        kind, name = chance.choice([(_TOPIC, world.topic()), (_TOPIC, world.topic()), (_BROKER, "1"), (_BROKER, "9"), (_GROUP, "~g"), (8, "9"), (16, "~s")])
+        kind, name = chance.choice(
+            [(_TOPIC, world.topic()), (_TOPIC, world.topic()), (_BROKER, "1"), (_BROKER, "9"), (_GROUP, "~g"), (8, "9"), (16, "~s")]
+        )
         keys = None if world.rarely(0.4) else [chance.choice(_CONFIGS)[0] for _ in range(chance.choice([0, 1, 2]))]
         resources.append(DescribeConfigsRequest.DescribeConfigsResource(resource_type=kind, resource_name=name, configuration_keys=keys))
     world.ask(DescribeConfigsRequest(resources=resources, include_synonyms=world.rarely(0.4), include_documentation=world.rarely(0.05)))
@@ -158,7 +162,9 @@ def alter_configs(world: World) -> None:
     request = IncrementalAlterConfigsRequest() if incrementally else AlterConfigsRequest()
     request.validate_only = world.rarely(0.12)
     for _ in range(chance.choice([1, 1, 1, 2])):
-        kind, name = chance.choice([(_TOPIC, world.topic()), (_TOPIC, world.topic()), (_TOPIC, world.topic()), (_GROUP, "~g"), (_BROKER, "77")])
+        kind, name = chance.choice(
+            [(_TOPIC, world.topic()), (_TOPIC, world.topic()), (_TOPIC, world.topic()), (_GROUP, "~g"), (_BROKER, "77")]
+        )
         resource = type(request).AlterConfigsResource(resource_type=kind, resource_name=name)
         table = _GROUP_CONFIGS if kind == _GROUP else _CONFIGS
         for key, values in chance.sample(table, chance.choice([0, 1, 1, 1, 2])):
@@ -176,7 +182,9 @@ def ask_about_cluster(world: World) -> None:
     chance = world.chance
     match chance.choice(["cluster", "versions", "topics", "topics", "resources"]):
         case "cluster":
-            world.ask(DescribeClusterRequest(include_cluster_authorized_operations=world.rarely(0.4), endpoint_type=chance.choice([1, 1, 2, 0])))
+            world.ask(
+                DescribeClusterRequest(include_cluster_authorized_operations=world.rarely(0.4), endpoint_type=chance.choice([1, 1, 2, 0]))
+            )
         case "versions":
             names = chance.choice([("a-client", "1.0"), ("", "1"), ("-bad", "1"), ("good", "§")])
             world.ask(ApiVersionsRequest(client_software_name=names[0], client_software_version=names[1]))

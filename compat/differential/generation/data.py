@@ -116,7 +116,9 @@ def _producers_batch(world: World, producer: Producer, topic: str, partition: in
 def init_producer_id(world: World) -> None:
     """A new producer, or an old one that asks anew."""
     version = world.version_of(InitProducerIdRequest)
-    request = InitProducerIdRequest(transactional_id=None if world.rarely(0.95) else "", transaction_timeout_ms=world.chance.choice([60_000, 60_000, 0, -1, 1 << 30]))
+    request = InitProducerIdRequest(
+        transactional_id=None if world.rarely(0.95) else "", transaction_timeout_ms=world.chance.choice([60_000, 60_000, 0, -1, 1 << 30])
+    )
     if world.producers and world.rarely(0.3):
         old = world.chance.choice(world.producers)
         request.producer_id = old.producer_id  # type: ignore[assignment]

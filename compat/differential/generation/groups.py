@@ -54,7 +54,9 @@ def _join_request(world: World, member: Member) -> JoinGroupRequest:
         member_id=member.member_id,  # type: ignore[arg-type]
         group_instance_id=member.instance_id,
         protocol_type=member.protocol_type,
-        protocols=[JoinGroupRequest.JoinGroupRequestProtocol(name=name, metadata=_subscription(chance.choice(["~a", "~b"]))) for name in names],
+        protocols=[
+            JoinGroupRequest.JoinGroupRequestProtocol(name=name, metadata=_subscription(chance.choice(["~a", "~b"]))) for name in names
+        ],
         reason=chance.choice([None, "because"]),
     )
 

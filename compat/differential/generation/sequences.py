@@ -33,7 +33,13 @@ _ADMIN: list[_Action] = [
     *[admin.alter_configs] * 3,
     *[admin.ask_about_cluster] * 2,
 ]
-_SUBJECTS = {"data": _DATA, "producers": _PRODUCERS, "groups": _GROUPS, "admin": _ADMIN, "everything": _DATA + _PRODUCERS + _GROUPS + _ADMIN}
+_SUBJECTS = {
+    "data": _DATA,
+    "producers": _PRODUCERS,
+    "groups": _GROUPS,
+    "admin": _ADMIN,
+    "everything": _DATA + _PRODUCERS + _GROUPS + _ADMIN,
+}
 _SHORTEST, _LONGEST = 10, 34
 
 

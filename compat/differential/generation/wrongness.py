@@ -56,7 +56,9 @@ def spoil(chance: random.Random, request: Message, version: int) -> None:
         _spoil_array(chance, request, struct, field, value)
     elif not field.fields:
         wrong = _wrong(chance, field, value)
-        if _NEVER_THAT.get((type(request).__name__, field.name)) != wrong and not (field.name == "session_id" and wrong > _LARGEST_SESSION_ID):
+        if _NEVER_THAT.get((type(request).__name__, field.name)) != wrong and not (
+            field.name == "session_id" and wrong > _LARGEST_SESSION_ID
+        ):
             setattr(struct, field.name, wrong)
 
 
