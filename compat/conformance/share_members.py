@@ -276,7 +276,7 @@ def configured_group(target: Target, *configs: Change) -> str:
 
     It is deleted before its topics are, since otherwise Kafka takes half a minute for it.
     """
-    group_id = target.new_name("group")
+    group_id = target.new_group()
     target.afterwards(lambda: target.ask(DeleteGroupsRequest(groups_names=[group_id]), 2))
     changes = list({one.name: one for one in (AT_ONCE, *configs)}.values())
     expect_equal("the answer to IncrementalAlterConfigs", alter(target, GROUP, group_id, changes).error_code, ErrorCode.NONE)

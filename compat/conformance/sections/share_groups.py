@@ -269,7 +269,7 @@ def share_group_describe_tells_of_members_and_their_partitions(target: Target) -
 def share_group_describe_answers_each_group_by_itself(target: Target) -> None:
     """Given a share group, none, and a classic one, the first is described, the others GROUP_ID_NOT_FOUND with a message, state empty. KIP-932."""
     member = _subscribed(target).join()
-    nowhere, classic = target.new_name("group"), target.stable_group()
+    nowhere, classic = target.new_group(), target.stable_group()
     wanted = [nowhere, member.group_id, classic.group_id]
 
     answer = target.ask(ShareGroupDescribeRequest(group_ids=wanted), 1)

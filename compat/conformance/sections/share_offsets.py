@@ -94,7 +94,7 @@ def all_offsets_of_a_share_group_are_told_where_none_is_named(target: Target, ve
 @check("H-22c", api=DESCRIBING, versions="0-1")
 def an_unknown_share_group_has_no_offsets(target: Target, version: int) -> None:
     """Given a group that is not there, its offsets are NONE and no topics; a topic named has start_offset -1, leader epoch 0, lag -1. KIP-932."""
-    topic, group_id = target.new_topic(), target.new_name("group")
+    topic, group_id = target.new_topic(), target.new_group()
     target.wait_for_coordinator(group_id)
 
     everything = offsets(target, group_id, version=version)
@@ -240,7 +240,7 @@ def deleted_offsets_of_a_share_group_are_gone(target: Target) -> None:
 @check("H-17h", api=DELETING)
 def offsets_of_an_unknown_share_group_are_not_deleted(target: Target) -> None:
     """Given a group that is not there, DeleteShareGroupOffsets is answered GROUP_ID_NOT_FOUND with a message and no responses. KIP-932."""
-    group_id, topic = target.new_name("group"), target.new_topic()
+    group_id, topic = target.new_group(), target.new_topic()
     target.wait_for_coordinator(group_id)
 
     answer = _delete(target, group_id, topic.name)

@@ -113,7 +113,7 @@ def a_group_that_does_not_exist_acquires_nothing(target: Target, version: int) -
     """Given a group that nobody joined, a ShareFetch opens a session, but no record is acquired, then or later."""
     topic = target.new_topic()
     target.produce(topic, [b"a"])
-    stranger = ShareMember(target, target.new_name("group"), topic)
+    stranger = ShareMember(target, target.new_group(), topic)
 
     opened = stranger.fetch(version=version, max_wait_ms=100)
     again = stranger.fetch(version=version, max_wait_ms=100)

@@ -51,15 +51,18 @@ class Keeper:
     def __init__(self, target: Target, topic: Topic, group_id: str | None = None) -> None:
         self.target = target
         self.topic_id = topic.topic_id
-        self.group_id = target.new_name("group") if group_id is None else group_id
-        if self.group_id:
-            key = f"{self.group_id}:{base64.urlsafe_b64encode(self.topic_id).decode().rstrip('=')}:0"
-            request = FindCoordinatorRequest(key_type=SHARE, coordinator_keys=[key])
-            eventually(
-                lambda: target.ask(request, 6).coordinators[0],
-                lambda found: found.error_code != ErrorCode.COORDINATOR_NOT_AVAILABLE,
-                "a share partition has a coordinator",
-            )
+        self.group_id = (
+            eventually(lambda: target.new_name("group"), self._is_kept_here, "some share partitions are kept here")
+            if group_id is None
+            else group_id
+        )
+
+    def _is_kept_here(self, group_id: str) -> bool:
+        """Whether the broker under test is the coordinator of this partition for that group."""
+        key = f"{group_id}:{base64.urlsafe_b64encode(self.topic_id).decode().rstrip('=')}:0"
+        found = self.target.ask(FindCoordinatorRequest(key_type=SHARE, coordinator_keys=[key]), 6).coordinators[0]
+        expect(found, key=key)
+        return found.error_code == ErrorCode.NONE and found.node_id == self.target.node_id
 
     def initialize(self, *, state_epoch: int, start_offset: int, partition: int = 0) -> InitializeShareGroupStateResponse:
         """InitializeShareGroupState of one partition."""

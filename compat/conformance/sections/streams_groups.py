@@ -380,7 +380,7 @@ def streams_group_describe_tells_of_topology_and_members(target: Target) -> None
 def streams_group_describe_answers_each_group_by_itself(target: Target) -> None:
     """Given a streams group, none, and a classic one, the first is described, the others are GROUP_ID_NOT_FOUND with a message. KIP-1071."""
     member = newcomer(target, target.new_topic()).join_with({SUBTOPOLOGY: [0]})
-    nowhere, classic = target.new_name("group"), target.stable_group()
+    nowhere, classic = target.new_group(), target.stable_group()
     wanted = [nowhere, member.group_id, classic.group_id]
 
     answer = target.ask(StreamsGroupDescribeRequest(group_ids=wanted), 0)
