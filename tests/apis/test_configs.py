@@ -633,3 +633,25 @@ def test_everything_that_has_configs_is_listed_in_kafkas_order(cluster, ask, alt
     assert listed([TOPIC, GROUP]) == (0, [(GROUP, "g"), (TOPIC, "orders")])
     assert listed([TOPIC, 1]) == (ErrorCode.UNSUPPORTED_VERSION, [])
     assert listed([], version=0) == (0, [(CLIENT_METRICS, "m")])
+
+
+def test_a_resource_type_that_is_none_fails_all_that_are_described(cluster, ask):
+    resources = [DescribeConfigsRequest.DescribeConfigsResource(resource_type=kind, resource_name="1") for kind in (BROKER, 3)]
+    answer = ask(cluster, DescribeConfigsRequest(resources=resources), 4)
+    assert [(one.resource_type, one.error_code, one.configs) for one in answer.results] == [(BROKER, 42, []), (3, 42, [])]
+
+
+def test_an_operation_that_does_not_exist_fails_all_that_the_controller_would_decide(cluster, ask, describe):
+    resource, config = IncrementalAlterConfigsRequest.AlterConfigsResource, IncrementalAlterConfigsRequest.AlterableConfig
+    asked = [(32, "g", 0), (32, "h", 127), (TOPIC, "nobody", 0), (0, "x", 0), (BROKER, "77", 0), (32, "twice", 9), (32, "twice", 0)]
+    resources = [
+        resource(
+            resource_type=kind,
+            resource_name=name,
+            configs=[config(name="consumer.session.timeout.ms", config_operation=operation, value="50000")],
+        )
+        for kind, name, operation in asked
+    ]
+    answer = ask(cluster, IncrementalAlterConfigsRequest(resources=resources), 1)
+    assert [one.error_code for one in answer.responses] == [-1, -1, -1, 42, 42, 42, 42]
+    assert values(describe(32, "g"))["consumer.session.timeout.ms"] == "45000"

@@ -197,6 +197,11 @@ def test_an_isolation_level_that_does_not_exist_fails_the_whole_request(client, 
     assert response.error_code == (-1 if version >= 7 else 0)
 
 
+def test_an_isolation_level_does_not_matter_where_there_is_nothing_to_read(client, topic):
+    response = client.fetch(("t", 9, 0), isolation_level=2, max_wait_ms=WAIT_MS)
+    assert (response.error_code, offsets(response)) == (0, {9: ErrorCode.UNKNOWN_TOPIC_OR_PARTITION})
+
+
 @pytest.mark.parametrize(
     ("fetch_offset", "last_fetched_epoch", "expected"),
     [

@@ -109,6 +109,34 @@ def test_of_a_partition_that_is_named_twice_the_last_data_count(client):
     assert client.partition("t").log.end_offset == 2
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_of_a_partition_that_is_named_twice_the_sound_data_are_appended_and_the_others_told(client, order):
+    client.create("t")
+    data = [(0, client.batch(2)), (0, b"")][::order]
+    response = client.send(client.produce_request("t", data), 11)
+    assert [(one.index, one.error_code) for one in response.responses[0].partition_responses] == [(0, ErrorCode.INVALID_RECORD)]
+    assert client.partition("t").log.end_offset == 2
+
+
+@pytest.mark.parametrize(
+    ("at", "new", "error"), [(8, (13).to_bytes(4, "big"), ErrorCode.CORRUPT_MESSAGE), (16, b"\3", ErrorCode.CORRUPT_MESSAGE)]
+)
+def test_a_batch_that_cannot_be_read_fails_the_whole_request(client, at, new, error):
+    client.create("t", partitions=2)
+    data = [(0, client.batch()), (9, patched(client.batch(), at, new)), (1, client.batch()), (1, b"")]
+    response = client.send(client.produce_request("t", data), 11)
+    told = [(one.index, one.error_code, bool(one.error_message)) for one in response.responses[0].partition_responses]
+    assert told == [(0, error, True), (9, error, True), (1, error, True)]
+    assert [client.partition("t", index).log.end_offset for index in (0, 1)] == [0, 0]
+
+
+def test_a_transactional_mark_counts_only_in_a_whole_batch(client):
+    client.create("t")
+    transactional = client.batch(producer_id=1, producer_epoch=0, base_sequence=0, is_transactional=True)
+    assert client.produce("t", transactional).error_code == ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED
+    assert client.produce("t", transactional[:-1]).error_code == ErrorCode.INVALID_RECORD
+
+
 @pytest.mark.parametrize("acks", [2, -2, 32767])
 def test_acks_that_do_not_exist_are_refused_after_the_records_shape(client, acks):
     client.create("t")

@@ -181,6 +181,17 @@ class TestGenerations:
         assert {member.joined().protocol_name for member in members} == {"sticky"}
         assert {one.metadata for one in members[0].joined().members} == {b"s"}
 
+    @pytest.mark.parametrize("order", [1, -1])
+    @pytest.mark.parametrize(("names", "first"), [(("range", "roundrobin"), "range"), (("range", "sticky"), "sticky")])
+    def test_of_two_protocols_with_as_many_votes_the_first_in_a_java_map_is_taken(self, new_kit, order, names, first):
+        kit = new_kit(group_initial_rebalance_delay_ms="10")
+        protocols = tuple((name, b"") for name in names)
+        members = [kit.member("g", protocols=one) for one in (protocols, protocols[::-1])[::order]]
+        for member in members:
+            member.join()
+        kit.clock.advance(60)
+        assert {member.joined().protocol_name for member in members} == {first}
+
     def test_who_does_not_join_again_in_time_is_out(self, kit):
         leader, slow = stable(kit, "a", "b", rebalance_ms=1500)
         leader.join()

@@ -40,6 +40,11 @@ def test_an_unknown_producer_may_begin_anywhere(send):
     send(8)
 
 
+def test_there_is_no_epoch_below_none(send):
+    assert refused(send, 0, epoch=-2) == ErrorCode.INVALID_PRODUCER_EPOCH
+    send(0, epoch=-1)
+
+
 def test_sequences_go_round(send, batch):
     send(LARGEST_SEQUENCE)
     send(0)

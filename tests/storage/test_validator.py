@@ -59,6 +59,18 @@ def test_a_sound_batch_is_taken_where_it_lies(compression: CompressionType) -> N
     assert frame[6:14] == struct.pack(">q", 77), "it is the frame's own memory"
 
 
+@COMPRESSIONS
+@pytest.mark.parametrize(("timestamp", "is_taken"), [(5, True), (-1, False)])
+def test_append_time_is_not_the_producers_to_say_without_a_time(compression: CompressionType, timestamp: int, is_taken: bool) -> None:
+    properties = BatchProperties(compression=compression, timestamp_type=TimestampType.LOG_APPEND_TIME)
+    batch = build_batch([NewRecord(b"a", b"key", timestamp=timestamp)], properties)
+    if is_taken:
+        assert taken(batch).max_timestamp == timestamp
+    else:
+        assert [error.batch_index for error in refused(batch).record_errors] == [0]
+        assert refused(batch).error_code == ErrorCode.INVALID_TIMESTAMP
+
+
 def test_append_time_is_written_where_the_batch_lies() -> None:
     frame = batch_of(b"a", b"b", timestamp=5)
     stored = taken(frame, APPEND_TIME)

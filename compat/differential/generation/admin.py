@@ -1,5 +1,7 @@
 """Topics and configs, made, described, altered and deleted; the cluster; versions."""
 
+from typing import Any
+
 from compat.differential.generation.world import UNKNOWN_ID, World
 from pykbroker.protocol.messages import (
     AlterConfigsRequest,
@@ -127,7 +129,7 @@ def metadata(world: World) -> None:
     """Of some topics by name or id, of all, of none."""
     chance = world.chance
     version = world.version_of(MetadataRequest)
-    topics: list[MetadataRequest.MetadataRequestTopic] | None = []
+    topics: list[MetadataRequest.MetadataRequestTopic] = []
     for name in [chance.choice([world.topic(0.15), world.topic(0.15), *_NAMES]) for _ in range(chance.choice([0, 1, 1, 2]))]:
         if version >= 12 and world.rarely(0.4):
             topics.append(MetadataRequest.MetadataRequestTopic(name=None, topic_id=world.topic_ids.get(name, UNKNOWN_ID)))  # type: ignore[arg-type]
@@ -159,16 +161,17 @@ def alter_configs(world: World) -> None:
     """One by one (IncrementalAlterConfigs), or all that a resource has (AlterConfigs)."""
     chance = world.chance
     incrementally = world.rarely(0.65)
-    request = IncrementalAlterConfigsRequest() if incrementally else AlterConfigsRequest()
+    message: Any = IncrementalAlterConfigsRequest if incrementally else AlterConfigsRequest
+    request = message()
     request.validate_only = world.rarely(0.12)
     for _ in range(chance.choice([1, 1, 1, 2])):
         kind, name = chance.choice(
             [(_TOPIC, world.topic()), (_TOPIC, world.topic()), (_TOPIC, world.topic()), (_GROUP, "~g"), (_BROKER, "77")]
         )
-        resource = type(request).AlterConfigsResource(resource_type=kind, resource_name=name)
+        resource = message.AlterConfigsResource(resource_type=kind, resource_name=name)
         table = _GROUP_CONFIGS if kind == _GROUP else _CONFIGS
         for key, values in chance.sample(table, chance.choice([0, 1, 1, 1, 2])):
-            config = type(request).AlterableConfig(name=key, value=None if world.rarely(0.08) else chance.choice(values))
+            config = message.AlterableConfig(name=key, value=None if world.rarely(0.08) else chance.choice(values))
             if incrementally:
                 config.config_operation = chance.choice([0, 0, 0, 1, 2, 3])
             resource.configs.append(config)

@@ -1,6 +1,7 @@
 """Produce, Fetch with and without sessions, ListOffsets, OffsetForLeaderEpoch, DeleteRecords, InitProducerId."""
 
 import random
+from typing import Any
 
 from compat.differential.generation.world import UNKNOWN_ID, Producer, World
 from compat.differential.steps import Answered, ProducersBatch
@@ -35,7 +36,7 @@ def produce(world: World) -> None:
     world.ask(ProduceRequest(acks=acks, timeout_ms=_TIMEOUT_MS, topic_data=topics), version)
 
 
-def _batch(world: World, topic: str, partition: int) -> object:
+def _batch(world: World, topic: str, partition: int) -> Any:
     """Records for one partition."""
     chance = world.chance
     if world.producers and world.rarely(0.3):

@@ -8,7 +8,13 @@ from compat.differential.steps import Sequence
 
 _Action = Callable[[World], None]
 
-_DATA: list[_Action] = [data.produce] * 5 + [data.fetch] * 4 + [data.list_offsets] * 2 + [data.offset_for_leader_epoch, data.delete_records]
+_DATA: list[_Action] = [
+    *[data.produce] * 5,
+    *[data.fetch] * 4,
+    *[data.list_offsets] * 2,
+    data.offset_for_leader_epoch,
+    data.delete_records,
+]
 _PRODUCERS: list[_Action] = [data.init_producer_id, data.produce, data.produce, data.fetch]
 _GROUPS: list[_Action] = [
     *[groups.join] * 4,
