@@ -164,14 +164,16 @@ class _Fetch:
         session = self._session
         if not session.uses_topic_ids:
             partition = metadata.partition(wanted.topic, wanted.index)
-        elif wanted.partition is None:
-            if wanted.topic_id not in metadata.topics_by_id:
-                return ErrorCode.UNKNOWN_TOPIC_ID
-            partition = metadata.partition_by_id(wanted.topic_id, wanted.index)
-        elif metadata.partition(wanted.topic, wanted.index) is not None:
-            return ErrorCode.INCONSISTENT_TOPIC_ID
+        elif wanted.topic:  # it was once there, and its name is known since then
+            partition = metadata.partition(wanted.topic, wanted.index)
+            if partition is not None and partition.topic.topic_id != wanted.topic_id:
+                return ErrorCode.INCONSISTENT_TOPIC_ID
         else:
-            partition = None
+            topic = metadata.topics_by_id.get(wanted.topic_id)
+            if topic is None:
+                return ErrorCode.UNKNOWN_TOPIC_ID
+            wanted.topic = topic.name
+            partition = metadata.partition_by_id(wanted.topic_id, wanted.index)
         if partition is None:
             return ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
         wanted.found(partition)

@@ -175,6 +175,17 @@ def test_a_session_with_an_unknown_partition_waits_all_the_same_and_tells_it_eac
     assert session.changes() == ([(0, 0, [])] if session.version < 13 else [(0, unknown, [])])
 
 
+def test_a_topic_that_was_there_once_keeps_its_name(client, session):
+    """Its id is known, so a partition that it never had is not of an unknown topic, also when the topic is gone."""
+    missing = [(9, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, [])]
+    assert session.changes(("t", 0, 1), ("t", 9, 0)) == missing
+    client.delete("t")
+    assert session.changes()[-1:] == missing
+    client.create("t", 10)
+    again = ErrorCode.NONE if session.version < 13 else ErrorCode.INCONSISTENT_TOPIC_ID
+    assert (9, again, []) in session.changes()
+
+
 def test_a_topic_that_is_deleted_and_made_again(client, session):
     """FS-09: by name it is found again, by id it is another one."""
     session.changes(("t", 0, 1))
