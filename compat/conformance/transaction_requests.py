@@ -33,6 +33,9 @@ from pykbroker.protocol.messages import (
 )
 
 NO_ID, NO_EPOCH = -1, -1
+IN_TRANSACTION = "in a transaction"
+"""The metadata of offsets that are committed in one."""
+
 TRANSACTION = 1
 """FindCoordinator's key type."""
 
@@ -251,7 +254,14 @@ def add_offsets(target: Target, who: Identity, group_id: str, version: int = 3) 
 
 
 def commit_offsets(
-    target: Target, who: Identity, group_id: str, offsets: Mapping[Part, int], version: int = 3, **member: object
+    target: Target,
+    who: Identity,
+    group_id: str,
+    offsets: Mapping[Part, int],
+    version: int = 3,
+    *,
+    metadata: str | None = IN_TRANSACTION,
+    **member: object,
 ) -> dict[Part, int]:
     """TxnOffsetCommit, once; the error of each partition. `member` is generation_id, member_id, group_instance_id."""
     topics = [
@@ -259,7 +269,7 @@ def commit_offsets(
             name=part.topic,
             partitions=[
                 TxnOffsetCommitRequest.TxnOffsetCommitRequestPartition(
-                    partition_index=part.partition, committed_offset=offset, committed_metadata="in a transaction"
+                    partition_index=part.partition, committed_offset=offset, committed_metadata=metadata
                 )
             ],
         )
@@ -278,9 +288,19 @@ def commit_offsets(
     return {Part(topic.name, one.partition_index): one.error_code for topic in answer.topics for one in topic.partitions}
 
 
-def commit_offset(target: Target, who: Identity, group_id: str, topic: Topic, offset: int, version: int = 3, **member: object) -> int:
+def commit_offset(
+    target: Target,
+    who: Identity,
+    group_id: str,
+    topic: Topic,
+    offset: int,
+    version: int = 3,
+    *,
+    metadata: str | None = IN_TRANSACTION,
+    **member: object,
+) -> int:
     """TxnOffsetCommit of one partition, once; its error."""
-    errors = commit_offsets(target, who, group_id, {Part(topic.name): offset}, version, **member)
+    errors = commit_offsets(target, who, group_id, {Part(topic.name): offset}, version, metadata=metadata, **member)
     expect_equal("the partitions answered", list(errors), [Part(topic.name)])
     return errors[Part(topic.name)]
 

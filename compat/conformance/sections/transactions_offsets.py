@@ -1,16 +1,19 @@
 """T: offsets of a group that are committed with a transaction: AddOffsetsToTxn, TxnOffsetCommit, and what OffsetFetch shows meanwhile (KIP-98, KIP-447)."""
 
 from pykbroker.compat.check import check
-from pykbroker.compat.expectations import expect, expect_equal
+from pykbroker.compat.consumer_members import member_of_all
+from pykbroker.compat.expectations import expect, expect_equal, expect_that
 from pykbroker.compat.offset_requests import NO_EPOCH, NOTHING, Offset
 from pykbroker.compat.offset_requests import commit as commit_plainly
 from pykbroker.compat.participants import NEVER_ISSUED, NO_GENERATION, Participant, alone, ready_group, stable
 from pykbroker.compat.sections.transactions_partitions import strangers
 from pykbroker.compat.target import Target, Topic, eventually
 from pykbroker.compat.transaction_requests import (
+    IN_TRANSACTION,
     Part,
     abort,
     add_offsets,
+    add_partitions,
     commit,
     commit_offset,
     commit_offsets,
@@ -21,10 +24,9 @@ from pykbroker.compat.transaction_requests import (
 )
 from pykbroker.compat.transactions import TRANSACTIONS
 from pykbroker.protocol.errors import ErrorCode
-from pykbroker.protocol.messages import OffsetFetchRequest
+from pykbroker.protocol.messages import AddOffsetsToTxnRequest, EndTxnRequest, OffsetFetchRequest
 
 OFFSETS = ("AddOffsetsToTxn", "TxnOffsetCommit", "OffsetCommit", "OffsetFetch", "FindCoordinator", "DescribeTransactions", *TRANSACTIONS)
-IN_TRANSACTION = "in a transaction"
 UNSTABLE = Offset(-1, NO_EPOCH, "", ErrorCode.UNSTABLE_OFFSET_COMMIT)
 ADDS_BY_ITSELF = 5
 """The first TxnOffsetCommit that needs no AddOffsetsToTxn (KIP-890)."""
@@ -307,3 +309,81 @@ def adding_a_group_begins_a_transaction(target: Target, version: int) -> None:
             "the topics of the transaction", [(one.topic, len(one.partitions)) for one in state.topics], [("__consumer_offsets", 1)]
         )
         abort(target, who)
+
+
+@check("T-32f", api=("TxnOffsetCommit", *OFFSETS), versions="0-5")
+def what_may_be_committed(target: Target, version: int) -> None:
+    """Given metadata of 4097 characters, OFFSET_METADATA_TOO_LARGE, and nothing is pending; given null and an offset below 0, they are taken, as "" and
+    as they are.
+    """
+    topic, group_id = target.new_topic(), ready_group(target)
+    who = new_producer(target)
+    add_offsets(target, who, group_id)
+
+    too_large = commit_offset(target, who, group_id, topic, 7, version, metadata="x" * 4097)
+    before = fetched(target, group_id, topic, require_stable=True)
+    taken = commit_offset(target, who, group_id, topic, -5, version, metadata=None)
+    commit(target, who)
+
+    expect_equal("the error", too_large, ErrorCode.OFFSET_METADATA_TOO_LARGE)
+    expect_equal("the offset before", before, NOTHING)
+    expect_equal("the error of null", taken, ErrorCode.NONE)
+    wait_for_stable_offset(target, group_id, topic, Offset(-5, NO_EPOCH, "", ErrorCode.NONE))
+
+
+@check("T-23e", api=("TxnOffsetCommit", "ConsumerGroupHeartbeat", *OFFSETS), versions="3-5")
+def a_consumer_commits_in_its_epoch(target: Target, version: int) -> None:
+    """Given a member of a consumer group and its epoch, TxnOffsetCommit is taken; with another epoch, ILLEGAL_GENERATION; of an unknown member, or none
+    with an epoch, UNKNOWN_MEMBER_ID; with neither, nothing is looked at. KIP-848.
+    """
+    topic = target.new_topic()
+    member = member_of_all(target, topic)
+    who = new_producer(target)
+    add_offsets(target, who, member.group_id)
+    stale, unknown = ErrorCode.ILLEGAL_GENERATION, ErrorCode.UNKNOWN_MEMBER_ID
+    expected = {
+        (member.member_id, member.epoch): ErrorCode.NONE,
+        (member.member_id, member.epoch + 1): stale,
+        (member.member_id, member.epoch - 1): stale,
+        (member.member_id, NO_GENERATION): stale,
+        (NEVER_ISSUED, member.epoch): unknown,
+        (NEVER_ISSUED, NO_GENERATION): unknown,
+        ("", member.epoch): unknown,
+        ("", NO_GENERATION): ErrorCode.NONE,
+    }
+
+    errors = {
+        (member_id, epoch): commit_offset(target, who, member.group_id, topic, 7, version, member_id=member_id, generation_id=epoch)
+        for member_id, epoch in expected
+    }
+
+    expect_equal("the errors", errors, expected)
+    abort(target, who)
+
+
+@check("T-32g", api=("AddOffsetsToTxn", *OFFSETS), versions="0-4")
+def no_group_is_added_while_markers_are_written(target: Target, version: int) -> None:
+    """Given AddOffsetsToTxn right behind an EndTxn, CONCURRENT_TRANSACTIONS until all markers are written, never success before."""
+    topic, group_id = target.new_topic(partitions=20), ready_group(target)
+    who = new_producer(target)
+    add_partitions(target, who, [Part(topic.name, index) for index in range(topic.partitions)])
+    ending = EndTxnRequest(
+        transactional_id=who.transactional_id, producer_id=who.producer_id, producer_epoch=who.producer_epoch, committed=True
+    )
+    adding = AddOffsetsToTxnRequest(
+        transactional_id=who.transactional_id, producer_id=who.producer_id, producer_epoch=who.producer_epoch, group_id=group_id
+    )
+    connection = target.connect()
+
+    connection.send(ending, 4)
+    connection.send(adding, version)
+    expect(connection.receive(ending, 4), error_code=ErrorCode.NONE)
+    error = connection.receive(adding, version).error_code
+
+    expect_that(error in (ErrorCode.NONE, ErrorCode.CONCURRENT_TRANSACTIONS), f"it is added, or told to wait; the error is {error}")
+    if error:
+        eventually(lambda: add_offsets(target, who, group_id, version), lambda found: found == 0, "it is added")
+    ends = [target.list_offsets(topic, partition=index).offset for index in range(topic.partitions)]
+    expect_equal("the ends of the log", ends, [1] * topic.partitions)
+    expect(described(target, who.transactional_id), transaction_state="Ongoing")
+    abort(target, who)

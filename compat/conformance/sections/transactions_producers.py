@@ -31,6 +31,7 @@ LARGEST_TIMEOUT_MS = 900_000
 LARGEST_EPOCH = 32_767
 IN_ONE_GO = 500
 WITH_WHAT_IS_UNSTABLE = Settings((("unstable.api.versions.enable", "true"),))
+TEN_SECONDS_AT_MOST = Settings((("transaction.max.timeout.ms", "10000"),))
 SHOWN = ("InitProducerId", "DescribeTransactions", *TRANSACTIONS)
 
 
@@ -51,7 +52,7 @@ def each_start_of_a_producer_raises_its_epoch(target: Target, version: int) -> N
     expect(state, producer_id=first.producer_id, producer_epoch=1, transaction_start_time_ms=-1)
 
 
-@check("T-02", api=SHOWN, versions="0-5")
+@check("T-02a", api=SHOWN, versions="0-5")
 def timeouts_have_bounds(target: Target, version: int) -> None:
     """Given a transaction timeout of 1 ms or of transaction.max.timeout.ms, it is taken; one of 0, below, or 1 ms more: INVALID_TRANSACTION_TIMEOUT."""
     transactional_id = target.new_transactional_id()
@@ -62,6 +63,18 @@ def timeouts_have_bounds(target: Target, version: int) -> None:
         expect(refused, error_code=ErrorCode.INVALID_TRANSACTION_TIMEOUT, producer_id=NO_ID, producer_epoch=NO_EPOCH)
     for epoch, timeout_ms in enumerate((LARGEST_TIMEOUT_MS, 1)):
         expect_equal("the epoch", initialised(target, transactional_id, version, timeout_ms=timeout_ms).producer_epoch, epoch)
+
+
+@check("T-02b", api=SHOWN, versions="0-5", needs=TEN_SECONDS_AT_MOST)
+def the_largest_timeout_is_a_setting(target: Target, version: int) -> None:
+    """Given transaction.max.timeout.ms of 10 s, that is taken, and 1 ms more is INVALID_TRANSACTION_TIMEOUT."""
+    transactional_id = target.new_transactional_id()
+    wait_for_transaction_coordinator(target, transactional_id)
+
+    refused = initialise(target, transactional_id, version, timeout_ms=10_001)
+
+    expect(refused, error_code=ErrorCode.INVALID_TRANSACTION_TIMEOUT, producer_id=NO_ID, producer_epoch=NO_EPOCH)
+    expect_equal("the epoch", initialised(target, transactional_id, version, timeout_ms=10_000).producer_epoch, 0)
 
 
 @check("T-03a", api=("InitProducerId", *SHOWN), versions="0-5")

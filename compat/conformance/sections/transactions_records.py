@@ -141,6 +141,28 @@ def one_partition_that_was_not_added(target: Target, version: int) -> None:
     abort(target, who)
 
 
+@check("T-30b", api=("Produce", *WRITING), versions="3-13")
+def the_oldest_open_transaction_holds_readers_back(target: Target, version: int) -> None:
+    """Given two open transactions and a plain record behind them, the last stable offset is where the older one begins; when that has ended, where the
+    other begins; in the end, the end of the log.
+    """
+    topic = target.new_topic()
+    older, newer = new_producer(target), new_producer(target)
+    for who in (older, newer):
+        begin(target, who, topic)
+        expect(produce(target, who, topic, version), error_code=ErrorCode.NONE)
+    target.produce(topic)
+
+    seen = [last_stable_offset(target, topic)]
+    commit(target, older)
+    seen.append(last_stable_offset(target, topic))
+    abort(target, newer)
+    seen.append(last_stable_offset(target, topic))
+
+    expect_equal("the last stable offsets", seen, [0, 1, 5])
+    expect_equal("the kinds of markers", kinds_of_markers(target, topic), [ControlRecordType.COMMIT, ControlRecordType.ABORT])
+
+
 # -- markers by hand ---------------------------------------------------------------------------------------------
 
 
