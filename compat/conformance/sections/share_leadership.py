@@ -48,7 +48,7 @@ def who_does_not_lead_a_partition_says_who_does_to_a_share_fetch(target: Target,
 
 @check("H-30b", api=ACKNOWLEDGING, versions="1-2", needs=THREE)
 def who_does_not_lead_a_partition_acknowledges_nothing(target: Target, version: int) -> None:
-    """Given ShareAcknowledge in a session with a broker that does not lead, the partition is NOT_LEADER_OR_FOLLOWER with the leader. KIP-932."""
+    """Given ShareAcknowledge in a session with a broker that does not lead, the partition is UNKNOWN_TOPIC_OR_PARTITION; the records stay acquired."""
     member = reader(target, b"a")
     member.acquire()
     stranger = _elsewhere(member)
@@ -57,9 +57,7 @@ def who_does_not_lead_a_partition_acknowledges_nothing(target: Target, version: 
     answer = stranger.acknowledge_all([Acknowledged(member.topics[0], [Batch(0, 0)])], version=version)
 
     expect(answer, error_code=ErrorCode.NONE)
-    expect_part(answer, ErrorCode.NOT_LEADER_OR_FOLLOWER)
-    expect(answer.responses[0].partitions[0].current_leader, leader_id=target.node_id)
-    expect_equal("node_endpoints", [(one.node_id, one.port) for one in answer.node_endpoints], [(target.node_id, target.port)])
+    expect_part(answer, ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
     member.settle(Batch(0, 0))
 
 

@@ -48,9 +48,10 @@ class Run(NamedTuple):
 class Keeper:
     """The share coordinator, asked about one partition in the name of one group."""
 
-    def __init__(self, target: Target, topic: Topic, group_id: str | None = None) -> None:
+    def __init__(self, target: Target, topic: Topic, group_id: str | None = None, *, partition: int = 0) -> None:
         self.target = target
         self.topic_id = topic.topic_id
+        self.partition = partition
         self.group_id = (
             eventually(lambda: target.new_name("group"), self._is_kept_here, "some share partitions are kept here")
             if group_id is None
@@ -59,26 +60,26 @@ class Keeper:
 
     def _is_kept_here(self, group_id: str) -> bool:
         """Whether the broker under test is the coordinator of this partition for that group."""
-        key = f"{group_id}:{base64.urlsafe_b64encode(self.topic_id).decode().rstrip('=')}:0"
+        key = f"{group_id}:{base64.urlsafe_b64encode(self.topic_id).decode().rstrip('=')}:{self.partition}"
         found = self.target.ask(FindCoordinatorRequest(key_type=SHARE, coordinator_keys=[key]), 6).coordinators[0]
         expect(found, key=key)
         return found.error_code == ErrorCode.NONE and found.node_id == self.target.node_id
 
-    def initialize(self, *, state_epoch: int, start_offset: int, partition: int = 0) -> InitializeShareGroupStateResponse:
+    def initialize(self, *, state_epoch: int, start_offset: int) -> InitializeShareGroupStateResponse:
         """InitializeShareGroupState of one partition."""
-        part = InitializeShareGroupStateRequest.PartitionData(partition=partition, state_epoch=state_epoch, start_offset=start_offset)
+        part = InitializeShareGroupStateRequest.PartitionData(partition=self.partition, state_epoch=state_epoch, start_offset=start_offset)
         topics = [InitializeShareGroupStateRequest.InitializeStateData(topic_id=self.topic_id, partitions=[part])]
         return self.target.ask(InitializeShareGroupStateRequest(group_id=self.group_id, topics=topics), 0)
 
-    def read(self, *, leader_epoch: int, partition: int = 0) -> ReadShareGroupStateResponse:
+    def read(self, *, leader_epoch: int) -> ReadShareGroupStateResponse:
         """ReadShareGroupState of one partition."""
-        part = ReadShareGroupStateRequest.PartitionData(partition=partition, leader_epoch=leader_epoch)
+        part = ReadShareGroupStateRequest.PartitionData(partition=self.partition, leader_epoch=leader_epoch)
         topics = [ReadShareGroupStateRequest.ReadStateData(topic_id=self.topic_id, partitions=[part])]
         return self.target.ask(ReadShareGroupStateRequest(group_id=self.group_id, topics=topics), 0)
 
-    def summary(self, *, leader_epoch: int = 0, partition: int = 0, version: int = 1) -> ReadShareGroupStateSummaryResponse:
+    def summary(self, *, leader_epoch: int = 0, version: int = 1) -> ReadShareGroupStateSummaryResponse:
         """ReadShareGroupStateSummary of one partition."""
-        part = ReadShareGroupStateSummaryRequest.PartitionData(partition=partition, leader_epoch=leader_epoch)
+        part = ReadShareGroupStateSummaryRequest.PartitionData(partition=self.partition, leader_epoch=leader_epoch)
         topics = [ReadShareGroupStateSummaryRequest.ReadStateSummaryData(topic_id=self.topic_id, partitions=[part])]
         return self.target.ask(ReadShareGroupStateSummaryRequest(group_id=self.group_id, topics=topics), version)
 
@@ -89,12 +90,11 @@ class Keeper:
         leader_epoch: int,
         start_offset: int,
         complete: int = -1,
-        partition: int = 0,
         version: int = 1,
     ) -> WriteShareGroupStateResponse:
         """WriteShareGroupState of one partition."""
         part = WriteShareGroupStateRequest.PartitionData(
-            partition=partition,
+            partition=self.partition,
             state_epoch=state_epoch,
             leader_epoch=leader_epoch,
             start_offset=start_offset,
@@ -107,9 +107,9 @@ class Keeper:
         topics = [WriteShareGroupStateRequest.WriteStateData(topic_id=self.topic_id, partitions=[part])]
         return self.target.ask(WriteShareGroupStateRequest(group_id=self.group_id, topics=topics), version)
 
-    def delete(self, *, partition: int = 0) -> DeleteShareGroupStateResponse:
+    def delete(self) -> DeleteShareGroupStateResponse:
         """DeleteShareGroupState of one partition."""
-        part = DeleteShareGroupStateRequest.PartitionData(partition=partition)
+        part = DeleteShareGroupStateRequest.PartitionData(partition=self.partition)
         topics = [DeleteShareGroupStateRequest.DeleteStateData(topic_id=self.topic_id, partitions=[part])]
         return self.target.ask(DeleteShareGroupStateRequest(group_id=self.group_id, topics=topics), 0)
 
@@ -123,14 +123,14 @@ Answer = (
 )
 
 
-def expect_state(keeper: Keeper, answer: Answer, error_code: ErrorCode, partition: int = 0, **fields: object) -> None:
+def expect_state(keeper: Keeper, answer: Answer, error_code: ErrorCode, **fields: object) -> None:
     """An answer is about that one partition, with that error and these fields; a message is there where there is an error."""
     expect_equal("topics answered", [one.topic_id for one in answer.results], [keeper.topic_id])
     expect_equal("the number of partitions answered", len(answer.results[0].partitions), 1)
     message = NOT_EMPTY if error_code else None
     part = answer.results[0].partitions[0]
     fields.setdefault("error_message", message)
-    expect(part, partition=partition, error_code=error_code, **fields)
+    expect(part, partition=keeper.partition, error_code=error_code, **fields)
 
 
 def _kept(target: Target) -> Keeper:
@@ -282,16 +282,18 @@ def share_state_that_was_deleted_is_gone(target: Target) -> None:
 @check("H-27j", api=STATE)
 def share_state_of_an_unknown_partition_is_not_kept(target: Target) -> None:
     """Given an unknown topic id, or a partition that the topic does not have, initializing is UNKNOWN_TOPIC_OR_PARTITION, reading INVALID_REQUEST. KIP-932."""
-    keeper = Keeper(target, target.new_topic())
-    lost = Keeper(target, Topic("nowhere", UNKNOWN_ID, 1), keeper.group_id)
+    topic = target.new_topic()
+    beyond, lost = Keeper(target, topic, partition=7), Keeper(target, Topic("nowhere", UNKNOWN_ID, 1))
+    negative = Keeper(target, topic, beyond.group_id)
+    negative.partition = -1
 
-    expect_state(keeper, keeper.initialize(state_epoch=0, start_offset=0, partition=7), ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, 7)
-    expect_state(keeper, keeper.read(leader_epoch=0, partition=7), ErrorCode.INVALID_REQUEST, 7)
-    expect_state(keeper, keeper.read(leader_epoch=0, partition=-1), ErrorCode.INVALID_REQUEST, -1)
-    expect_state(lost, lost.initialize(state_epoch=0, start_offset=0), ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
-    expect_state(lost, lost.read(leader_epoch=0), ErrorCode.INVALID_REQUEST)
-    expect_state(lost, lost.write(state_epoch=0, leader_epoch=0, start_offset=0), ErrorCode.INVALID_REQUEST)
-    expect_state(lost, lost.delete(), ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
+    for keeper in (beyond, lost):
+        expect_state(keeper, keeper.initialize(state_epoch=0, start_offset=0), ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
+        expect_state(keeper, keeper.read(leader_epoch=0), ErrorCode.INVALID_REQUEST)
+        expect_state(keeper, keeper.write(state_epoch=0, leader_epoch=0, start_offset=0), ErrorCode.INVALID_REQUEST)
+        expect_state(keeper, keeper.delete(), ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
+    if len(target.brokers) == 1:
+        expect_state(negative, negative.read(leader_epoch=0), ErrorCode.INVALID_REQUEST)
 
 
 @check("H-27k", api=STATE)

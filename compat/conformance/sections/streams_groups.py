@@ -153,6 +153,16 @@ def a_streams_group_or_member_that_is_not_there_is_told_so(target: Target) -> No
     expect_refused(member, ErrorCode.FENCED_MEMBER_EPOCH, member_epoch=member.member_epoch + 1)
 
 
+@check("R-01j", api=HEARTBEAT)
+def a_member_id_of_a_streams_group_may_be_longer_than_a_uuid(target: Target) -> None:
+    """Given a member id of 37 characters, which a share group refuses, StreamsGroupHeartbeat makes it a member, which has its tasks. KIP-1071."""
+    topic = target.new_topic()
+
+    member = StreamsMember(target, streams_group(target), topology(topic.name), member_id="m" * 37).join_with({SUBTOPOLOGY: [0]})
+
+    expect(member.heartbeat(), error_code=ErrorCode.NONE, member_id="m" * 37)
+
+
 # -- what is not supported yet -----------------------------------------------------------------------------------
 
 
