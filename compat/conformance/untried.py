@@ -104,6 +104,13 @@ UNTRIED = (
         RACE,
     ),
     Untried(
+        "T-28",
+        "Given the first FindCoordinator of a transactional id, COORDINATOR_NOT_AVAILABLE, node -1, no host and port -1, while the log of transactions is "
+        "made; InitProducerId right behind it is NOT_COORDINATOR, then COORDINATOR_LOAD_IN_PROGRESS.",
+        NEW_CLUSTER,
+    ),
+    Untried("T-35", "Given a restart, an open transaction is open still, holds readers back, and its producer ends it.", RESTART),
+    Untried(
         "W-27",
         "Given a broker that has just started, coordinators are NOT_COORDINATOR, then COORDINATOR_LOAD_IN_PROGRESS, and leaders that Metadata "
         "names are NOT_LEADER_OR_FOLLOWER; one that stops is COORDINATOR_NOT_AVAILABLE.",
