@@ -77,7 +77,7 @@ class Fleet:
             return False
         if any(self.settings.get(name, value) != value for name, value in other.settings.items()):
             return False
-        return not self.settings or not other.settings or _temper(self.settings) == _temper(other.settings)
+        return _temper(self.settings) == _temper(other.settings)
 
 
 def fleets(checks: Sequence[Check]) -> list[Fleet]:

@@ -84,6 +84,8 @@ def test_limits_are_kept_from_checks_that_do_not_want_them() -> None:
         "log.cleaner.backoff.ms",
     ]
     assert [one.is_rough for one in found if full in one.checks] == [True]
+    lenient = check_of(needs=("an authorizer", Settings((("allow.everyone.if.no.acl.found", "true"),))))
+    assert len(fleets([check_of(needs="an authorizer"), lenient])) == 2
 
 
 def test_shapes_and_features_are_kept_apart() -> None:
