@@ -100,7 +100,11 @@ def run_together(
 
     with ThreadPoolExecutor(jobs) as hands:
         shares = [hands.submit(work, _taken_from(waiting)) for _ in range(jobs)]
-        results = [result for share in shares for result in share.result()]
+        try:
+            results = [result for share in shares for result in share.result()]
+        except BaseException:
+            waiting.clear()  # whoever interrupts waits for the checks that have begun, not for all
+            raise
     results += work([check for check in checks if check.alone])
     order = {check: number for number, check in enumerate(checks)}
     return sorted(results, key=lambda result: order[result.check])
