@@ -51,15 +51,16 @@ class Mask:
     def masked(self, request: Message, version: int, answer: Message) -> Plain:
         """The answer as it is compared: only fields that the version has."""
         api = API_BY_KEY[request.API_KEY].name
-        plain = self._numbered(self._plain(answer, version))
-        assert isinstance(plain, dict)
+        plain = self._plain(answer, version)
         everything = _LISTS_OF_EVERYTHING.get(api)
         if api in {"Metadata", "DescribeTopicPartitions"} and not getattr(request, "topics", None):
             everything = "topics"
         listed = plain.get(everything or "")
         if everything is not None and isinstance(listed, list):
-            plain[everything] = [one for one in listed if PREFIX in json.dumps(one)]
-        return plain
+            plain[everything] = [one for one in listed if PREFIX in json.dumps(one, default=str)]
+        numbered = self._numbered(plain)
+        assert isinstance(numbered, dict)
+        return numbered
 
     def _numbered(self, value: object) -> object:
         """Ids become numbers once everything is in its order, so that the order in which a broker happened to write does not count."""

@@ -104,10 +104,12 @@ def record(judge: Judge, seeds: Row[int], path: Path) -> int:
     for seed in seeds:
         recorder.exchanges = []
         made, prefix = sequence(seed), judge.new_prefix()
-        if judge.trial.run(made, prefix, RECORDING) is None:
+        found = judge.trial.run(made, prefix, RECORDING)
+        if found is None:
             recorded.append(Recorded(made, prefix, recorder.exchanges))
         else:
             differ += 1
+            print(f"seed {seed} is left out: {found.step}\n  {found.places[:3]}")
     print(f"{write(path, recorded)} sequences, {judge.trial.requests} requests are in {path}; {differ} differ and are left out")
     return int(differ > 0)
 

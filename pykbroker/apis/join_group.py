@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from pykbroker.coordinator.rebalance import JoinRefusedError
 from pykbroker.coordinator.refusal import or_refusal
+from pykbroker.later import when
 from pykbroker.protocol.errors import ErrorCode, KafkaError
 from pykbroker.protocol.messages import JoinGroupRequest, JoinGroupResponse
 
@@ -28,13 +29,18 @@ FIRST_VERSION_WITHOUT_PROTOCOL_NAME = 7
 
 def handle(context: "Context", request: JoinGroupRequest) -> "JoinGroupResponse | Later[JoinGroupResponse]":
     """The member's place in the generation; the leader also learns who else is in it."""
+    none_is_null = context.api_version >= FIRST_VERSION_WITHOUT_PROTOCOL_NAME
+
+    def told(response: JoinGroupResponse) -> JoinGroupResponse:
+        if none_is_null and response.protocol_name == "":
+            response.protocol_name = None  # also where a protocol has the empty name, as in Kafka
+        return response
 
     def refusal(error: KafkaError) -> JoinGroupResponse:
         member_id = error.member_id if isinstance(error, JoinRefusedError) else request.member_id
-        protocol_name = None if context.api_version >= FIRST_VERSION_WITHOUT_PROTOCOL_NAME else ""
-        return JoinGroupResponse(error_code=error.error_code, protocol_name=protocol_name, member_id=member_id)
+        return told(JoinGroupResponse(error_code=error.error_code, protocol_name="", member_id=member_id))
 
-    return or_refusal(lambda: context.cluster.groups.join(context, request), refusal)
+    return or_refusal(lambda: when(context.cluster.groups.join(context, request), told), refusal)
 
 
 def failed(request: JoinGroupRequest, error: ErrorCode) -> JoinGroupResponse:

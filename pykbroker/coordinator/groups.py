@@ -52,12 +52,19 @@ class GroupShardState:
 
     def __init__(self, cluster: "Cluster", runtime: "CoordinatorRuntime[GroupShardState]", shard: "Shard[GroupShardState]") -> None:
         self.groups: dict[str, ClassicGroup] = {}
+        self.unwritten: dict[str, ClassicGroup] = {}
+        """Groups of which nothing is in the log yet, since the commit that made them failed. As in Kafka they can be changed, and deleted, and are not shown
+        before anything else is written."""
         self.offsets = Offsets(cluster)
         run_timer = lambda work: runtime.run_timer(shard, work)  # noqa: E731
         self.rebalancer = Rebalancer(cluster, self.groups, run_timer)
 
     def replay(self, record: CoordinatorRecord) -> None:
         """Take one record in."""
+        if self.unwritten:
+            for group_id, group in self.unwritten.items():
+                self.groups.setdefault(group_id, group)
+            self.unwritten.clear()
         key, value = record.key, record.value
         if isinstance(key, OffsetCommitKey):
             assert value is None or isinstance(value, OffsetCommitValue)
@@ -67,6 +74,10 @@ class GroupShardState:
         elif isinstance(key, GroupMetadataKey):
             assert value is None or isinstance(value, GroupMetadataValue)
             self._replay_group(key.group, value)
+
+    def to_change(self, group_id: str) -> ClassicGroup | None:
+        """The group, if there is one."""
+        return self.groups.get(group_id) or self.unwritten.get(group_id)
 
     def _replay_group(self, group_id: str, value: GroupMetadataValue | None) -> None:
         if value is not None:
@@ -242,12 +253,12 @@ class GroupCoordinator:
         shard, state = self._active(context, request.group_id)
 
         def commit(operation: Operation) -> list[list[ErrorCode]]:
-            group = state.groups.get(request.group_id)
+            group = state.to_change(request.group_id)
             errors = state.offsets.commit(operation, context, group, request, topics)
             if group is not None:
                 state.rebalancer.keep_session(group, request.member_id)
             elif ErrorCode.NONE not in chain.from_iterable(errors):
-                state.groups[request.group_id] = ClassicGroup(request.group_id)  # as in Kafka: there, until it is cleaned up, in no log
+                state.unwritten[request.group_id] = ClassicGroup(request.group_id)
             return errors
 
         return self._runtime.run(shard, commit)
@@ -262,7 +273,7 @@ class GroupCoordinator:
     ) -> "list[tuple[str, list[tuple[int, ErrorCode]]]] | Later[list[tuple[str, list[tuple[int, ErrorCode]]]]]":
         """OffsetDelete for partitions that exist."""
         shard, state = self._with_group_id(context, group_id)
-        return self._runtime.run(shard, lambda operation: state.offsets.delete(operation, state.groups.get(group_id), topics))
+        return self._runtime.run(shard, lambda operation: state.offsets.delete(operation, state.to_change(group_id), topics))
 
     # -- groups --------------------------------------------------------------------------------------------------
 
@@ -296,7 +307,7 @@ class GroupCoordinator:
         shard, state = self._active(context, group_id)
 
         def delete(operation: Operation) -> ErrorCode:
-            group = state.groups.get(group_id)
+            group = state.to_change(group_id)
             if group is None:
                 raise KafkaError(ErrorCode.GROUP_ID_NOT_FOUND)
             if group.state is not GroupState.EMPTY:

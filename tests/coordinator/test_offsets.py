@@ -100,6 +100,24 @@ class TestCommitting:
         fetched = kit.ask(OffsetFetchRequest(group_id="g", topics=[asked]), 7).topics[0].partitions
         assert [one.metadata for one in fetched] == [metadata if error == ErrorCode.NONE else "", ""]
 
+    def test_a_group_whose_only_commit_failed_can_be_deleted_and_is_shown_when_something_is_written(self, kit):
+        def commit(metadata):
+            one = OffsetCommitRequest.OffsetCommitRequestPartition(partition_index=0, committed_offset=1, committed_metadata=metadata)
+            topic = OffsetCommitRequest.OffsetCommitRequestTopic(name="t", partitions=[one])
+            return codes(kit.ask(OffsetCommitRequest(group_id="g", topics=[topic]), 9))[0][1][0][1]
+
+        def delete():
+            return kit.ask(messages.DeleteGroupsRequest(groups_names=["g"]), 2).results[0].error_code
+
+        assert delete() == ErrorCode.GROUP_ID_NOT_FOUND
+        assert commit("x" * 5000) == ErrorCode.OFFSET_METADATA_TOO_LARGE
+        assert kit.describe("g").error_code == ErrorCode.GROUP_ID_NOT_FOUND
+        assert delete() == ErrorCode.NONE
+        assert delete() == ErrorCode.GROUP_ID_NOT_FOUND
+        assert commit("x" * 5000) == ErrorCode.OFFSET_METADATA_TOO_LARGE
+        assert commit("fits") == ErrorCode.NONE
+        assert kit.describe("g").group_state == "Empty"
+
     def test_what_does_not_exist_fails_alone_and_is_answered_first(self, kit):
         answer = kit.commit("g", {("gone", 0): 1, ("t", 1): 1, ("t", 7): 1, ("t", -1): 1})
         unknown = ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
