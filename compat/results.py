@@ -79,7 +79,14 @@ def tried_as_it_comes(kind):
         system.start()
         target = lambda: Target("127.0.0.1", system.port)  # noqa: E731
         ends_at = time.monotonic() + SUITE_TIMEOUT_S
-        return run_together(all_checks(), target, jobs=JOBS, check_timeout_s=CHECK_TIMEOUT_S, ends_at=ends_at)
+
+        def revive(result):
+            """One that died of a check is started again for the others."""
+            if system.process is not None and system.process.poll() is not None:
+                print(f"  {system.name} is gone after {result.check.id} {result.check.name}; it is started again", flush=True)
+                system.start()
+
+        return run_together(all_checks(), target, jobs=JOBS, seen=revive, check_timeout_s=CHECK_TIMEOUT_S, ends_at=ends_at)
     finally:
         with contextlib.suppress(ProcessLookupError):
             system.stop()

@@ -15,6 +15,7 @@ from pykbroker.compat.connection import Exchange
 from pykbroker.compat.expectations import NotServed, Unexpected
 from pykbroker.compat.target import Target
 from pykbroker.protocol.messages import Struct
+from pykbroker.protocol.wire import Malformed
 
 
 class Status(StrEnum):
@@ -105,7 +106,11 @@ def run_together(
         except BaseException:
             waiting.clear()  # whoever interrupts waits for the checks that have begun, not for all
             raise
-    results += work([check for check in checks if check.alone])
+    last = [check for check in checks if check.alone]
+    try:
+        results += work(last) if last else []
+    except (OSError, Unexpected, Malformed) as error:
+        results += [Result(check, Status.FAILED, detail=f"the broker cannot be talked to any more: {error}") for check in last]
     order = {check: number for number, check in enumerate(checks)}
     return sorted(results, key=lambda result: order[result.check])
 

@@ -121,7 +121,11 @@ class Target:
         if not versions:
             return
         nothing = MetadataRequest(topics=[], allow_auto_topic_creation=False)
-        brokers = self.ask(nothing, min(versions[-1], MetadataRequest.VERSIONS[-1])).brokers
+        try:
+            brokers = self.ask(nothing, min(versions[-1], MetadataRequest.VERSIONS[-1])).brokers
+        except (Unexpected, Malformed):  # it cannot tell; the checks of Metadata will find out why
+            self.close()
+            return
         self.brokers = sorted(one.node_id for one in brokers)
         at_port = [one for one in brokers if one.port == self.port]
         named = [one for one in at_port if one.host == self.host] or at_port
