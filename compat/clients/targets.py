@@ -16,7 +16,7 @@ HERE = pathlib.Path(__file__).parent
 sys.path[:0] = [str(HERE.parent / "oracle"), str(HERE)]
 
 import kafka as oracle  # noqa: E402
-from scenario import not_served  # noqa: E402
+from scenario import PARTITIONS, not_served  # noqa: E402
 
 from pykbroker.client import Client  # noqa: E402
 from pykbroker.protocol.apis import API_BY_KEY  # noqa: E402
@@ -53,7 +53,8 @@ class Kafka:
     name = f"Apache Kafka {oracle.VERSION}"
 
     def __init__(self, port: int) -> None:
-        self._cluster = oracle.Cluster(port, secure=shutil.which("openssl") is not None)
+        settings = {"num.partitions": str(PARTITIONS)}
+        self._cluster = oracle.Cluster(port, secure=shutil.which("openssl") is not None, settings=settings)
         self._id = f"compat-clients-{port}"
 
     def start(self) -> str:
@@ -104,6 +105,7 @@ class OurBroker:
 
     def _run(self) -> str:
         command = [sys.executable, "-m", "pykbroker", "serve", "--listen", self._address, "--data-dir", self._folder / "data"]
+        command += ["--override", f"num.partitions={PARTITIONS}"]
         with (self._folder / "log").open("a") as log:
             self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
         assert self._process.stdout is not None
