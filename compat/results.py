@@ -135,17 +135,20 @@ def short(detail):
 
 def main():
     words = sys.argv[1:]
-    columns = json.loads(MEMORY.read_text()) if words and MEMORY.exists() else {}
     names = {kind: kind.name for kind in OURS_AND_KAFKA} | NAMED
+    if not words:
+        MEMORY.unlink(missing_ok=True)
     for kind, name in names.items():
         if words and not any(word.lower() in name.lower() for word in words):
             continue
         print(f"{name} …", flush=True)
-        columns[name] = tried(kind)
+        found = tried(kind)
+        columns = json.loads(MEMORY.read_text()) if MEMORY.exists() else {}
+        columns[name] = found
         columns = {one: columns[one] for one in names.values() if one in columns}
         MEMORY.write_text(json.dumps(columns))
         PAGE.write_text(page(columns))
-        print(f"  {columns[name]}" if isinstance(columns[name], str) else f"  {counted(columns[name]['checks'])}", flush=True)
+        print(f"  {found}" if isinstance(found, str) else f"  {counted(found['checks'])}", flush=True)
 
 
 if __name__ == "__main__":
