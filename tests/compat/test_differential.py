@@ -48,7 +48,18 @@ def test_our_broker_answers_as_kafka_did(broker: KafkaBroker, recorded: Recorded
 FOUND_BY_SEQUENCES = [
     "produce tells the last offset",
     "produce takes any acks",
+    "produce without acks fails in silence",
+    "a refusal tells the log start the wrong way round",
     "one beyond the end is empty",
+    "a large batch is stuck",
+    "an unknown id is an unknown name",
+    "a session forgets nothing",
+    "a partition twice is answered twice",
+    "an old generation may sync",
+    "the leader epoch is lost",
+    "what was never committed is 0",
+    "metadata creates what it was told not to",
+    "a topic grows to what it is",
 ]
 
 
@@ -62,6 +73,10 @@ def test_a_broken_broker_is_found(fault: Fault) -> None:
             except Parted:
                 return
     pytest.fail("no sequence finds it")
+
+
+def test_the_faults_that_are_tried_are_there() -> None:
+    assert set(FOUND_BY_SEQUENCES) <= {fault.name for fault in FAULTS}
 
 
 def test_a_recording_is_not_taken_for_another() -> None:
