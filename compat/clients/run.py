@@ -24,6 +24,16 @@ from targets import Kafka, Missing, OurBroker, Target, running
 
 CLIENT_TIMEOUT_S = 1200
 OUR_PORT_AFTER_KAFKAS = 50
+STATUSES = ("passed", "failed", "skipped", "not served")
+PAGE = """# Stock clients, scenario by scenario
+
+Made by `make compat-clients ARGS="--markdown compat/CLIENTS.md"`. [clients/README.md](clients/README.md) says what each scenario does.
+`skipped`: the client cannot do it, for the reason at the end. `not served`: the broker's ApiVersions does not announce what it needs.
+
+{summary}
+
+{table}
+"""
 
 
 @dataclass
@@ -74,7 +84,7 @@ def main() -> None:
     text = table(results)
     print(text)
     if arguments.markdown:
-        pathlib.Path(arguments.markdown).write_text(text + "\n")
+        pathlib.Path(arguments.markdown).write_text(PAGE.format(summary=summary(results), table=text))
     if not results.rows:
         raise SystemExit("no client ran: this shows nothing")
     sys.exit(1 if results.failed else 0)
@@ -105,9 +115,7 @@ def try_on(target: Target, clients: dict[str, Ready], scenarios: str, results: R
             started = time.monotonic()
             rows = run_client([*client.command, "--bootstrap", bootstrap, *(["--scenarios", scenarios] if scenarios else [])], told)
             results.rows.setdefault(name, {})[target.name] = rows
-            counts = {status: sum(row["status"] == status for row in rows) for status in ("passed", "failed", "skipped", "not served")}
-            said = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
-            print(f"{target.name}: {name}: {said} in {time.monotonic() - started:.0f} s", flush=True)
+            print(f"{target.name}: {name}: {counted(rows)} in {time.monotonic() - started:.0f} s", flush=True)
             for row in rows:
                 if row["status"] == "failed":
                     print(f"  FAILED: {row['scenario']}: {row['detail']}", flush=True)
@@ -138,9 +146,27 @@ def run_client(command: list[str], told: dict[str, str]) -> list[dict]:
     return rows
 
 
+def counted(rows: list[dict]) -> str:
+    counts = {status: sum(row["status"] == status for row in rows) for status in STATUSES}
+    return ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+
+
+def targets_of(results: Results) -> list[str]:
+    return list(dict.fromkeys(target for by_target in results.rows.values() for target in by_target))
+
+
+def summary(results: Results) -> str:
+    """A line a client."""
+    targets = targets_of(results)
+    lines = ["| client | " + " | ".join(targets) + " |", "|---" + "|---" * len(targets) + "|"]
+    for client, by_target in results.rows.items():
+        lines.append(f"| {client} | " + " | ".join(counted(by_target.get(target, [])) or "-" for target in targets) + " |")
+    return "\n".join(lines)
+
+
 def table(results: Results) -> str:
     """Client by scenario, a column a target; below it, why something was skipped, and who could not run."""
-    targets = list(dict.fromkeys(target for by_target in results.rows.values() for target in by_target))
+    targets = targets_of(results)
     lines = ["| client | scenario | " + " | ".join(targets) + " |", "|---|---" + "|---" * len(targets) + "|"]
     notes = []
     for client, by_target in results.rows.items():
