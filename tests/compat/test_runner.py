@@ -12,7 +12,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
 
-from compat.fleets import fleets
+from compat.fleets import MOST_SECOND_TRIES, fleets, with_second_tries
 from pykbroker.compat.check import Check, Needs, Settings
 from pykbroker.compat.command import Progress, main
 from pykbroker.compat.expectations import NotServed, expect
@@ -101,6 +101,25 @@ def test_shapes_and_features_are_kept_apart() -> None:
 
 
 # -- running -------------------------------------------------------------------------------------------------------
+
+
+def test_what_fails_among_others_is_tried_once_more_by_itself() -> None:
+    late, wrong = check_of(), check_of(id_="G-02")
+    first = [Result(late, Status.FAILED, detail="late"), Result(wrong, Status.FAILED, detail="wrong")]
+    again = {late: Result(late, Status.PASSED), wrong: Result(wrong, Status.FAILED, detail="wrong again")}
+    said: list[str] = []
+    found = with_second_tries(first, lambda check: [again[check]], said.append)
+    assert [(result.check, result.status, result.detail) for result in found] == [
+        (late, Status.PASSED, ""),
+        (wrong, Status.FAILED, "wrong again"),
+    ]
+    assert len(said) == 1
+    assert "late" in said[0]
+
+
+def test_a_broker_that_fails_everywhere_gets_no_second_try() -> None:
+    first = [Result(check_of(), Status.FAILED) for _ in range(MOST_SECOND_TRIES + 1)]
+    assert with_second_tries(first, pytest.fail, pytest.fail) == first
 
 
 def test_what_is_missing_is_named(target: Target) -> None:

@@ -121,12 +121,13 @@ def members_commit_in_transactions_too(target: Target, version: int) -> None:
     producer = new_producer(target)
     expect_equal("the error of AddOffsetsToTxn", add_offsets(target, producer, member.group_id), ErrorCode.NONE)
 
-    def errors_of(offset: int, **who: object) -> int:
-        return commit_offset(target, producer, member.group_id, topic, offset, version, **who)
+    def error_of(offset: int, member_id: str, generation_id: int) -> int:
+        asked = (target, producer, member.group_id, topic, offset, version)
+        return commit_offset(*asked, member_id=member_id, generation_id=generation_id)
 
-    right = errors_of(5, member_id=member.member_id, generation_id=member.epoch)
-    greater = errors_of(6, member_id=member.member_id, generation_id=member.epoch + 1)
-    nobody = errors_of(7, member_id=NEVER_ISSUED, generation_id=member.epoch)
+    right = error_of(5, member.member_id, member.epoch)
+    greater = error_of(6, member.member_id, member.epoch + 1)
+    nobody = error_of(7, NEVER_ISSUED, member.epoch)
     end_transaction(target, producer)
 
     expect_equal("the errors", [right, greater, nobody], [ErrorCode.NONE, ErrorCode.ILLEGAL_GENERATION, ErrorCode.UNKNOWN_MEMBER_ID])
