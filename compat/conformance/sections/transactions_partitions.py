@@ -76,7 +76,7 @@ def partitions_are_added_by_who_is_known(target: Target, version: int) -> None:
 
 def strangers(target: Target, who: Identity) -> list[Identity]:
     """Whoever a producer is not: another transactional id, another producer id, a later epoch, an older one, no transactional id."""
-    return [who.named(target.new_name("nobody")), who.with_id(NO_SUCH_ID), who.at_epoch(7), who.at_epoch(-1), who.named("")]
+    return [who.named(target.new_transactional_id()), who.with_id(NO_SUCH_ID), who.at_epoch(7), who.at_epoch(-1), who.named("")]
 
 
 @check("T-08c", api=("AddPartitionsToTxn", *ADDING), versions="0-5")
