@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: run test check format stubs schemas docs compat compat-conformance compat-results compat-faults compat-differential compat-codec compat-clients compat-storage oracle bench bench-startup bench-decode fuzz torture clean
+.PHONY: compat-foreign run test check format stubs schemas docs compat compat-conformance compat-results compat-faults compat-differential compat-codec compat-clients compat-storage oracle bench bench-startup bench-decode fuzz torture clean
 
 run: $(VENV)/run.stamp
 	$(BIN)/python -m pykbroker $(ARGS)
@@ -61,6 +61,10 @@ compat-storage: $(VENV)/test.stamp
 
 compat-clients: $(VENV)/test.stamp
 	$(BIN)/python compat/clients/run.py $(ARGS)
+
+# The tests that other projects wrote for their clients, unchanged: fetched and built when first run.
+compat-foreign: $(VENV)/test.stamp
+	$(BIN)/python -m compat.foreign.run --markdown compat/FOREIGN.md $(ARGS)
 
 bench: $(VENV)/test.stamp
 	$(BIN)/python bench/run.py $(ARGS)
