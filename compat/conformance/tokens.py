@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pykbroker.compat.connection import Connection
 from pykbroker.compat.expectations import expect
 from pykbroker.compat.security import Login, log_in
+from pykbroker.compat.target import eventually
 from pykbroker.compat.users import User, connect_to_log_in
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import (
@@ -14,10 +15,11 @@ from pykbroker.protocol.messages import (
     DescribeDelegationTokenRequest,
     DescribeDelegationTokenResponse,
     ExpireDelegationTokenRequest,
+    RenewDelegationTokenRequest,
     SaslAuthenticateResponse,
 )
 
-TOKENS = ("CreateDelegationToken", "ExpireDelegationToken")
+TOKENS = ("CreateDelegationToken", "RenewDelegationToken", "ExpireDelegationToken")
 """The APIs that they take."""
 
 DELEGATION_TOKENS = "delegation tokens"
@@ -47,10 +49,12 @@ def creation(
 def new_token(
     user: User, max_lifetime_ms: int = 60 * SECOND_MS, renewers: Sequence[tuple[str, str]] = (), version: int = 3
 ) -> CreateDelegationTokenResponse:
-    """A token of that user's, which is taken away after the check."""
+    """A token of that user's, which is taken away after the check; back when the controller knows it."""
     token = user.ask(creation(max_lifetime_ms, renewers, version=version), version)
     expect(token, error_code=ErrorCode.NONE)
     user.target.afterwards(lambda: _expire(user, token.hmac))
+    renewal = RenewDelegationTokenRequest(hmac=token.hmac, renew_period_ms=-1)
+    eventually(lambda: user.ask(renewal, 2).error_code, lambda found: found != ErrorCode.DELEGATION_TOKEN_NOT_FOUND, "the token is known")
     return token
 
 
