@@ -65,6 +65,7 @@ def main() -> None:
         "--results", help="keep the rows in this file; where it is there, the table also has what it says of the other clients"
     )
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))  # so that the brokers end too
     words = [word.lower() for word in arguments.only.split(",") if word]
     clients = [one for one in CLIENTS if not words or any(word in one.name.lower() for word in words)]
     targets = [
