@@ -10,6 +10,7 @@ that one that hangs cannot hang the run.
 import contextlib
 import json
 import pathlib
+import subprocess
 import sys
 import time
 from collections import Counter
@@ -36,22 +37,35 @@ MEMORY = HERE.parent / ".results.json"
 
 
 class Mock(systems.System):
-    """librdkafka's mock cluster lives inside a client, and tells its address in the Metadata that the client has."""
+    """librdkafka's mock cluster lives inside a client, and tells its address in the Metadata that the client has. It is given a process of its own, for
+    a request that it cannot read ends the whole process.
+    """
 
     name = "librdkafka's mock"
 
     def start(self):
-        try:
-            from confluent_kafka.admin import AdminClient
-        except ImportError:
-            raise systems.Missing("confluent-kafka is not installed") from None
-        self.client = AdminClient({"test.mock.num.brokers": 1})
-        broker = next(iter(self.client.list_topics(timeout=10).brokers.values()))
-        self.port = broker.port
+        command = [sys.executable, "-u", "-c", MOCK]
+        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        port = self.process.stdout.readline()
+        if not port:
+            self.process.wait()
+            raise systems.Missing("confluent-kafka is not installed, or its mock cluster does not start")
+        self.port = int(port)
 
     def stop(self):
-        self.client = None
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process.stdout.close()
 
+
+MOCK = """
+import time
+from confluent_kafka.admin import AdminClient
+client = AdminClient({"test.mock.num.brokers": 1})
+print(next(iter(client.list_topics(timeout=10).brokers.values())).port)
+time.sleep(3600)
+"""
 
 NAMED = {systems.Tansu: "Tansu", systems.Kfake: "kfake", Mock: Mock.name}
 OURS_AND_KAFKA = (ApacheKafka, Pykbroker)
@@ -77,16 +91,24 @@ def tried_as_it_comes(kind):
     system = kind(free_ports(1))
     try:
         system.start()
-        target = lambda: Target("127.0.0.1", system.port)  # noqa: E731
         ends_at = time.monotonic() + SUITE_TIMEOUT_S
+        targets = []
+
+        def new_target():
+            targets.append(Target("127.0.0.1", system.port))
+            return targets[-1]
 
         def revive(result):
             """One that died of a check is started again for the others."""
             if system.process is not None and system.process.poll() is not None:
                 print(f"  {system.name} is gone after {result.check.id} {result.check.name}; it is started again", flush=True)
+                with contextlib.suppress(ProcessLookupError):
+                    system.stop()
                 system.start()
+                for target in targets:
+                    target.port = system.port
 
-        return run_together(all_checks(), target, jobs=JOBS, seen=revive, check_timeout_s=CHECK_TIMEOUT_S, ends_at=ends_at)
+        return run_together(all_checks(), new_target, jobs=JOBS, seen=revive, check_timeout_s=CHECK_TIMEOUT_S, ends_at=ends_at)
     finally:
         with contextlib.suppress(ProcessLookupError):
             system.stop()
