@@ -2,7 +2,7 @@
 
 import time
 
-from pykbroker.compat.check import check
+from pykbroker.compat.check import Settings, check
 from pykbroker.compat.connection import Connection
 from pykbroker.compat.expectations import NOT_EMPTY, NotServed, Where, expect, expect_equal, expect_that
 from pykbroker.compat.security import Login, Security
@@ -29,6 +29,7 @@ from pykbroker.protocol.messages import (
 )
 
 NEEDS = (SASL_LISTENER, DELEGATION_TOKENS)
+WITHOUT_TOKENS = Settings((("delegation.token.secret.key", ""),))
 NOBODYS_HMAC = b"nobody has a token with this"
 LONGEST_MS = 7 * DAY_MS
 NOTHING = {"issue_timestamp_ms": -1, "expiry_timestamp_ms": -1, "max_timestamp_ms": -1, "token_id": "", "hmac": b""}
@@ -123,6 +124,23 @@ def a_certificate_says_who_one_is(target: Target) -> None:
     expect(token, error_code=ErrorCode.NONE, principal_type="User")
     expect_that("=" in token.principal_name, f"the owner is a subject; it is {token.principal_name}")
     expect(nobody.ask(creation(), 3), error_code=ErrorCode.DELEGATION_TOKEN_REQUEST_NOT_ALLOWED, hmac=b"")
+
+
+@check("S-10g", api=("DescribeDelegationToken", *USERS, *TOKENS), needs=(SASL_LISTENER, WITHOUT_TOKENS))
+def there_are_no_tokens_without_a_secret(target: Target) -> None:
+    """Given no delegation.token.secret.key, all four APIs of tokens are DELEGATION_TOKEN_AUTH_DISABLED, with times of 0, for who has logged in. KIP-48."""
+    user = User(target)
+
+    made = user.ask(creation(), 3)
+    renewed = user.ask(RenewDelegationTokenRequest(hmac=NOBODYS_HMAC, renew_period_ms=-1), 2)
+    ended = user.ask(ExpireDelegationTokenRequest(hmac=NOBODYS_HMAC, expiry_time_period_ms=AT_ONCE), 2)
+    shown = user.ask(DescribeDelegationTokenRequest(owners=None), 3)
+
+    disabled = ErrorCode.DELEGATION_TOKEN_AUTH_DISABLED
+    expect(made, error_code=disabled, hmac=b"", issue_timestamp_ms=0, expiry_timestamp_ms=0, max_timestamp_ms=0)
+    for answer in (renewed, ended):
+        expect(answer, error_code=disabled, expiry_timestamp_ms=0)
+    expect(shown, error_code=disabled, tokens=[])
 
 
 @check("S-09c", api=(*USERS, *TOKENS, "Metadata"), versions="0-1", needs=NEEDS)

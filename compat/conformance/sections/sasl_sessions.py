@@ -3,13 +3,13 @@
 import time
 from typing import TYPE_CHECKING
 
-from pykbroker.compat.check import check
+from pykbroker.compat.check import Settings, check
 from pykbroker.compat.connection import Connection
 from pykbroker.compat.expectations import NOT_EMPTY, Where, expect, expect_that
 from pykbroker.compat.security import Login, ScramClient, log_in
 from pykbroker.compat.target import Target
 from pykbroker.compat.tokens import DELEGATION_TOKENS, TOKENS, login_by, new_token, session_by
-from pykbroker.compat.users import SASL_LISTENER, USERS, User
+from pykbroker.compat.users import SASL_LISTENER, USERS, User, connect_to_log_in
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import MetadataRequest, SaslAuthenticateRequest, SaslHandshakeRequest
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 APIS = ("SaslAuthenticate", *USERS, *TOKENS, "Metadata")
 NEEDS = (SASL_LISTENER, DELEGATION_TOKENS)
 SHORT_MS = 1200
+SHORT_SESSIONS = Settings((("connections.max.reauth.ms", str(SHORT_MS)),))
 
 
 @check("S-07a", api=APIS, versions="0-2", needs=NEEDS)
@@ -90,6 +91,26 @@ def another_login_ends_the_session(target: Target) -> None:
     for attempt, connection in zip(tries, connections, strict=True):
         attempt(connection)
         expect_that(connection.is_closed(), "the connection is closed")
+
+
+@check("S-07d", api=("SaslAuthenticate", *USERS, "Metadata"), versions="0-2", needs=(SASL_LISTENER, SHORT_SESSIONS))
+def sessions_end_where_that_is_set(target: Target, version: int) -> None:
+    """Given connections.max.reauth.ms, SaslAuthenticate tells that time from v1 on; after it a request closes the connection without an answer, in v0
+    as well, and a login anew by the same mechanism goes on for as long again. KIP-368.
+    """
+    user = User(target)
+    closing, going_on = connect_to_log_in(target), connect_to_log_in(target)
+    for connection in (closing, going_on):
+        told = log_in(connection, user.login, version)
+        expect(told, error_code=ErrorCode.NONE, session_lifetime_ms=SHORT_MS if version >= 1 else 0)
+    time.sleep(SHORT_MS / 1000 + 0.1)
+
+    again = log_in(going_on, user.login, version)
+    closing.send(MetadataRequest(topics=[]), 9)
+
+    expect(again, error_code=ErrorCode.NONE, session_lifetime_ms=SHORT_MS if version >= 1 else 0)
+    expect(going_on.ask(MetadataRequest(topics=[]), 9), brokers=NOT_EMPTY)
+    expect_that(closing.is_closed(), "the connection is closed")
 
 
 def _refused(connection: Connection, login: Login) -> None:
