@@ -154,6 +154,13 @@ def parsed_node_id(name: str) -> int:
         raise KafkaError(ErrorCode.INVALID_REQUEST, f"A broker is named by its id, a number; {name} is none.") from None
 
 
+_UNNAMED = {
+    ResourceType.TOPIC: "The topic is not named, and topics have no configs in common.",
+    ResourceType.GROUP: "The group is not named, and groups have no configs in common.",
+    ResourceType.CLIENT_METRICS: "The client metrics subscription is not named.",
+}
+
+
 def _checked_resource(resource: Resource) -> tuple[ResourceType, str]:
     """The type, known, and the name under which its configs are kept."""
     name = resource.name
@@ -163,16 +170,7 @@ def _checked_resource(resource: Resource) -> tuple[ResourceType, str]:
             if node_id != resource.node_id:
                 raise KafkaError(ErrorCode.INVALID_REQUEST, f"This is broker {resource.node_id}; ask broker {name} about itself.")
             name = str(node_id)
-    elif resource.type == ResourceType.TOPIC:
-        if not name:
-            raise KafkaError(ErrorCode.INVALID_REQUEST, "The topic is not named, and topics have no configs in common.")
-    elif resource.type == ResourceType.GROUP:
-        if not name:
-            raise KafkaError(ErrorCode.INVALID_REQUEST, "The group is not named, and groups have no configs in common.")
-    elif resource.type == ResourceType.CLIENT_METRICS:
-        if not name:
-            raise KafkaError(ErrorCode.INVALID_REQUEST, "The client metrics subscription is not named.")
-    else:
+    elif resource.type not in _UNNAMED:
         raise KafkaError(ErrorCode.INVALID_REQUEST, f"There is no resource type {resource.type}.")
     return ResourceType(resource.type), name
 
@@ -221,6 +219,8 @@ def _records(resource: Resource, key: tuple[ResourceType, str], after: Mapping[s
     changed = {config: value for config, value in after.items() if before.get(config) != value}
     removed = [config for config in before if config not in after]
     _check_sizes(changed)
+    if not name and resource_type in _UNNAMED:
+        raise KafkaError(ErrorCode.INVALID_REQUEST, _UNNAMED[resource_type])
     if resource_type is ResourceType.TOPIC:
         why = why_invalid(name)
         if why is not None:

@@ -117,8 +117,6 @@ def one_batch(records: Buffer | None, produce_version: int) -> memoryview:
         raise RecordsRefused(ErrorCode.UNSUPPORTED_COMPRESSION_TYPE if is_zstd else ErrorCode.UNKNOWN_SERVER_ERROR, in_shape=False)
     if size < len(view) and _is_another_behind(view[size:]):
         raise RecordsRefused(ErrorCode.INVALID_RECORD, in_shape=False)
-    if size < HEADER_SIZE:
-        raise RecordsRefused(ErrorCode.CORRUPT_MESSAGE, in_shape=False)
     return view if size == len(view) else view[:size]
 
 
@@ -154,6 +152,8 @@ def validate(batch: memoryview, settings: ValidationSettings, now_ms: int) -> Re
 
     Raises RecordsRefused. A small batch costs less to check than calls cost: what the usual one needs stands here, in line.
     """
+    if len(batch) < HEADER_SIZE:
+        raise RecordsRefused(ErrorCode.CORRUPT_MESSAGE, in_shape=False)
     header = RecordBatch(batch)
     if header.base_offset != 0:
         raise RecordsRefused(ErrorCode.INVALID_RECORD)

@@ -17,7 +17,7 @@ SETTINGS = {"log.retention.ms": "-1", "log.retention.check.interval.ms": "864000
 OURS = {"node.id": "1", "inter.broker.listener.name": "PLAINTEXT"}
 """What Kafka has by default, or is told by what starts it."""
 
-_NAME = "df-oracle"
+_NAME = "differential"
 _GROUPS_ARE_READY_S = 30.0
 
 

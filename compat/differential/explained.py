@@ -7,6 +7,7 @@ from compat.differential.steps import Step
 from pykbroker.protocol.messages import Message
 
 _BY_ID = 13
+_LAST_PARTITION_INDEX = (1 << 31) - 1 - 2000
 _LAST_SESSION_ID = 2147483640
 
 Recognises = Callable[[Step, Message, str, object, object], bool]
@@ -68,6 +69,15 @@ EXPLAINED = [
             step.api == "DescribeTopicPartitions"
             and path.startswith("topics")
             and any(topic.name == "" for topic in getattr(request, "topics", ()))
+        ),
+    ),
+    Explained(
+        "DescribeTopicPartitions from a partition near the end of 32 bits",
+        "Kafka 4.3 adds the limit to it, comes out below zero, and says that the next page begins there. We say that there is no next page.",
+        lambda step, request, path, _kafkas, _ours: (
+            step.api == "DescribeTopicPartitions"
+            and path.startswith("next_cursor")
+            and getattr(getattr(request, "cursor", None), "partition_index", 0) > _LAST_PARTITION_INDEX
         ),
     ),
     Explained(

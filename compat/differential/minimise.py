@@ -18,7 +18,7 @@ Run = Callable[[Sequence], Difference | None]
 def minimised(sequence: Sequence, difference: Difference, run: Run, limit_s: float) -> tuple[Sequence, Difference]:
     """A shorter sequence, and the same difference in it; what was found when the time was over."""
     ends = time.monotonic() + limit_s
-    best, found = _up_to(sequence, difference.step), difference
+    best, found = _up_to(sequence, difference), difference
 
     def still_there(tried: Sequence) -> bool:
         nonlocal best, found
@@ -27,7 +27,7 @@ def minimised(sequence: Sequence, difference: Difference, run: Run, limit_s: flo
         seen = run(tried)
         if seen is None or _kind(seen).isdisjoint(_kind(difference)):
             return False
-        best, found = _up_to(tried, seen.step), seen
+        best, found = _up_to(tried, seen), seen
         return True
 
     size = max(1, len(best.steps) // 2)
@@ -40,14 +40,14 @@ def minimised(sequence: Sequence, difference: Difference, run: Run, limit_s: flo
         size //= 2
     shrunk = True
     while shrunk:
-        shrunk = any(still_there(tried) for tried in _simpler_at_the_end(best))
+        shrunk = any(still_there(tried) for tried in _simpler(best, found.step))
     return best, found
 
 
-def _up_to(sequence: Sequence, step: Step) -> Sequence:
+def _up_to(sequence: Sequence, difference: Difference) -> Sequence:
     """Nothing after the difference is needed."""
     numbers = [one.number for one in sequence.steps]
-    return Sequence(sequence.seed, sequence.steps[: numbers.index(step.number) + 1])
+    return Sequence(sequence.seed, sequence.steps[: numbers.index(difference.seen_at or difference.step.number) + 1])
 
 
 def _kind(difference: Difference) -> set[tuple[str, str]]:
@@ -55,9 +55,10 @@ def _kind(difference: Difference) -> set[tuple[str, str]]:
     return {(difference.step.api, re.sub(r"\[\d+\]", "[]", path)) for path, _, _ in difference.places}
 
 
-def _simpler_at_the_end(sequence: Sequence) -> Iterator[Sequence]:
-    """The last request with one element less, or with one field at its default."""
-    last = sequence.steps[-1]
+def _simpler(sequence: Sequence, differs: Step) -> Iterator[Sequence]:
+    """The request that is answered differently with one element less, or with one field at its default."""
+    at = [step.number for step in sequence.steps].index(differs.number)
+    last = sequence.steps[at]
     for index, (struct, field) in enumerate(places(last.request, last.version)):
         value = getattr(struct, field.name)
         options: list[object] = []
@@ -69,4 +70,4 @@ def _simpler_at_the_end(sequence: Sequence) -> Iterator[Sequence]:
             changed = copy.deepcopy(last)
             target, changed_field = places(changed.request, changed.version)[index]
             setattr(target, changed_field.name, option)
-            yield Sequence(sequence.seed, [*sequence.steps[:-1], changed])
+            yield Sequence(sequence.seed, [*sequence.steps[:at], changed, *sequence.steps[at + 1 :]])

@@ -2,7 +2,7 @@
 
     python -m compat.differential.run                          2,000 sequences; exit code 1 where there is a difference that nothing explains
     python -m compat.differential.run --sequences 50 --seed 7  fewer, of other seeds
-    python -m compat.differential.run --replay 1234            the sequence of one seed, with every exchange
+    python -m compat.differential.run --replay 1234            the sequence of one seed, exchange by exchange
     python -m compat.differential.run --keep-going             all differences, not only the first
     python -m compat.differential.run --record FILE            writes the exchanges with Kafka as a golden file
     python -m compat.differential.run --kafka HOST:PORT        a Kafka that runs already, with the settings that `brokers.py` gives both
@@ -25,8 +25,8 @@ from compat.differential.explained import explains
 from compat.differential.generation.sequences import sequence
 from compat.differential.golden import Recorded, Recorder, write
 from compat.differential.minimise import minimised
-from compat.differential.steps import Sequence
-from compat.differential.trial import SLOWLY, Difference, Pace, Trial
+from compat.differential.steps import Sequence, Step
+from compat.differential.trial import SLOWLY, Difference, Outcome, Pace, Trial
 
 MINIMISING_LIMIT_S = 25.0
 RECORDING = Pace(0.15, 0.02, 0.03)
@@ -87,13 +87,19 @@ def run(judge: Judge, seeds: Row[int], *, keep_going: bool) -> int:
 
 
 def replay(judge: Judge, seed: int) -> int:
-    """One sequence, with its steps; its difference if it has one."""
+    """One sequence, exchange by exchange; its difference if it has one."""
     made = sequence(seed)
-    for step in made.steps:
-        print(step)
-    found = judge.lasting_difference(made)
+    judge.trial.watch = _print_exchange
+    found = judge.difference(made, RECORDING)
+    judge.trial.watch = None
     print("no difference" if found is None else judge.shown(made, found))
     return int(found is not None)
+
+
+def _print_exchange(step: Step, kafkas: Outcome, ours: Outcome) -> None:
+    print(step)
+    for name, outcome in (("Kafka", kafkas), ("pykbroker", ours)):
+        print(f"    {name}: {outcome.word} {outcome.answer if outcome.answer is not None else ''}")
 
 
 def record(judge: Judge, seeds: Row[int], path: Path) -> int:
@@ -136,7 +142,7 @@ def main(arguments: Row[str] | None = None) -> int:
     parser.add_argument("--record", type=Path, metavar="FILE")
     parser.add_argument("--keep-going", action="store_true")
     parser.add_argument("--kafka", metavar="HOST:PORT")
-    parser.add_argument("--port", type=int, default=22500, help="where Kafka is started")
+    parser.add_argument("--port", type=int, default=20150, help="where Kafka is started")
     chosen = parser.parse_args(arguments)
     seed = random.randrange(1 << 30) if chosen.seed is None else chosen.seed
     with kafka_running(chosen.kafka, chosen.port) as kafka, our_broker_running() as ours:

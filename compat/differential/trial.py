@@ -8,7 +8,7 @@ configs reach the logs) is awaited before the next step.
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from compat.differential.masking import Mask, differing, error_codes
 from compat.differential.side import CLOSED, CONTROL, SILENT, Side
@@ -60,6 +60,8 @@ class Difference:
     places: list[tuple[str, object, object]]
     outcomes: tuple[Outcome, Outcome]
     requests: tuple[Message, Message]
+    seen_at: int = 0
+    """The number of the step upon which it was seen: a later one, where the answer came late."""
 
 
 @dataclass(slots=True)
@@ -82,6 +84,8 @@ class Trial:
     kafka: Side
     ours: Side
     explains: Explains
+    watch: Callable[[Step, "Outcome", "Outcome"], None] | None = None
+    """Told of every step that both have answered, or left."""
     exercised: Counter[tuple[str, int, str]] = field(default_factory=Counter)
     requests: int = 0
 
@@ -92,7 +96,7 @@ class Trial:
             for step in sequence.steps:
                 difference = run.step(step) or run.late()
                 if difference is not None:
-                    return difference
+                    return replace(difference, seen_at=step.number)
             return None
         finally:
             run.clear_away()
@@ -167,6 +171,8 @@ class _Run:
     ) -> Difference | None:
         outcomes = tuple(self._outcome(step, *each) for each in zip(self.trial.sides, requests, frames, strict=True))
         kafkas, ours = outcomes
+        if self.trial.watch is not None:
+            self.trial.watch(step, kafkas, ours)
         codes = error_codes(kafkas.masked) if kafkas.answer is not None else {kafkas.word}
         for code in codes or {"none"}:
             self.trial.exercised[step.api, step.version, str(code)] += 1

@@ -324,7 +324,7 @@ def _write_all(records: "list[CoordinatorRecord]", operation: Operation) -> None
 
 def described(group: ClassicGroup) -> DescribeGroupsResponse.DescribedGroup:
     """Metadata and protocol are shown of a stable group only; assignments always (G-27)."""
-    protocol = group.protocol_name or "" if group.state is GroupState.STABLE else ""
+    protocol = group.protocol_name if group.state is GroupState.STABLE else None
 
     def shown(member: Member) -> DescribeGroupsResponse.DescribedGroupMember:
         return DescribeGroupsResponse.DescribedGroupMember(
@@ -332,7 +332,7 @@ def described(group: ClassicGroup) -> DescribeGroupsResponse.DescribedGroup:
             group_instance_id=member.instance_id,
             client_id=member.client_id,
             client_host=member.client_host,
-            member_metadata=member.metadata_for(protocol) if protocol else b"",
+            member_metadata=member.metadata_for(protocol) if protocol is not None else b"",
             member_assignment=member.assignment,
         )
 
@@ -340,7 +340,7 @@ def described(group: ClassicGroup) -> DescribeGroupsResponse.DescribedGroup:
         group_id=group.group_id,
         group_state=group.state.value,
         protocol_type=group.protocol_type or "",
-        protocol_data=protocol,
+        protocol_data=protocol or "",
         members=[shown(member) for member in group.members.values()],
     )
 

@@ -150,7 +150,7 @@ class Rebalancer:
         """A static member is back: it takes its old place under a new id, without a rebalance if nothing else changes (G-21 to G-24)."""
         leader_before = group.leader_id
         old, member = group.replace_static(group.static_members[request.group_instance_id or ""], new_id)
-        self._refuse_parked(operation, old, KafkaError(ErrorCode.FENCED_INSTANCE_ID))
+        self._refuse_parked(operation, old, JoinRefusedError(ErrorCode.FENCED_INSTANCE_ID, old.member_id))
         self._update(group, member, request, protocols, context)
         self._await_heartbeat(group, member)
         if group.state is GroupState.STABLE and group.select_protocol() == group.protocol_name:

@@ -479,6 +479,14 @@ class TestStaticMembers:
         follower.join()
         assert leader.joined().generation_id == follower.joined().generation_id == 3
 
+    def test_who_is_replaced_before_it_knows_its_id_is_told(self, kit):
+        stable(kit, "a")
+        first, second = (kit.member("g", instance="i") for _ in range(2))
+        first.join()
+        second.join()
+        assert first.parked.response.error_code == ErrorCode.FENCED_INSTANCE_ID
+        assert first.parked.response.member_id.startswith("i-")
+
     def test_before_the_leader_has_synced_a_come_back_starts_anew(self, kit):
         leader, follower = self.static_group(kit)
         leader.join()
