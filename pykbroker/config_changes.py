@@ -111,7 +111,7 @@ def incremental_records(resource: Resource, changes: Sequence[Change]) -> list[C
     before = resource.cluster.config.overrides(*key)
     after = dict(before)
     for change in changes:
-        value = _changed_value(key[0], before.get(change.name), change)
+        value = changed_value(key[0], before.get(change.name), change)
         if value is None:
             after.pop(change.name, None)
         else:
@@ -175,7 +175,7 @@ def _checked_resource(resource: Resource) -> tuple[ResourceType, str]:
     return ResourceType(resource.type), name
 
 
-def _changed_value(resource_type: ResourceType, current: str | None, change: Change) -> str | None:
+def changed_value(resource_type: ResourceType, current: str | None, change: Change) -> str | None:
     """What a config has after one change; None: nothing of its own."""
     if change.operation == Operation.SET:
         return change.value

@@ -20,12 +20,14 @@ from pykbroker.config_changes import (
     Operation,
     Resource,
     alter_all,
+    changed_value,
     check_names_and_values,
     incremental_records,
     parsed_node_id,
 )
 from pykbroker.config_definitions import ResourceType
 from pykbroker.context import Context
+from pykbroker.coordinator.java_hash import in_map_order
 from pykbroker.later import Later, when
 from pykbroker.protocol.errors import ErrorCode, KafkaError
 from pykbroker.protocol.messages import ConfigRecord, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse
@@ -33,7 +35,6 @@ from pykbroker.protocol.messages import ConfigRecord, IncrementalAlterConfigsReq
 VERSIONS = range(2)
 
 _FOR_THE_CONTROLLER = {ResourceType.TOPIC, ResourceType.CLIENT_METRICS, ResourceType.GROUP}
-_OPERATIONS = frozenset(Operation)
 
 _Asked = IncrementalAlterConfigsRequest.AlterConfigsResource
 _Answered = IncrementalAlterConfigsResponse.AlterConfigsResourceResponse
@@ -70,7 +71,10 @@ def _response(altered: list[Altered]) -> IncrementalAlterConfigsResponse:
 
 
 def _changes(asked: _Asked) -> list[Change]:
-    return [Change(each.name, each.config_operation, each.value) for each in asked.configs]
+    """In the order in which Kafka's map has them, since the first that fails is what is told."""
+    order = {name: at for at, name in enumerate(in_map_order(dict.fromkeys(each.name for each in asked.configs)))}
+    changes = [Change(each.name, each.config_operation, each.value) for each in asked.configs]
+    return sorted(changes, key=lambda change: order[change.name])
 
 
 def _names_and_values(changes: list[Change]) -> list[tuple[str, str | None]]:
@@ -87,8 +91,18 @@ def _has_unknown_operation(request: IncrementalAlterConfigsRequest) -> bool:
                 check_names_and_values(_names_and_values(changes))
             except KafkaError:
                 continue
-            if any(each.operation not in _OPERATIONS for each in changes):
+            if _comes_to_unknown_operation(ResourceType(asked.resource_type), changes):
                 return True
+    return False
+
+
+def _comes_to_unknown_operation(resource_type: ResourceType, changes: list[Change]) -> bool:
+    """Whether nothing else is wrong with the operations before."""
+    for change in changes:
+        try:
+            changed_value(resource_type, None, change)
+        except KafkaError as error:
+            return error.error_code == ErrorCode.UNKNOWN_SERVER_ERROR
     return False
 
 

@@ -526,3 +526,8 @@ def test_an_operation_that_does_not_exist_fails_all_that_the_controller_would_de
     answer = ask(cluster, IncrementalAlterConfigsRequest(resources=resources), 1)
     assert [one.error_code for one in answer.responses] == [-1, -1, -1, 42, 42, 42, 42]
     assert values(describe(32, "g"))["consumer.session.timeout.ms"] == "45000"
+
+
+@pytest.mark.parametrize(("operation", "error"), [(0, 42), (2, 40), (3, 40)])
+def test_that_nothing_is_named_is_found_after_what_is_asked_of_its_configs(alter, operation, error):
+    assert alter(TOPIC, "", ("retention.ms", operation, "1000"))[0] == error

@@ -407,3 +407,14 @@ def test_a_sync_that_fails_is_told_and_takes_only_that_log_away(durable, disk):
 
 def test_acks_0_waits_for_nothing(durable, disk):
     assert durable.produce("t", acks=0) is None
+
+
+def test_a_batch_shorter_than_its_header_is_found_after_acks(client):
+    client.create("t")
+    short = bytearray(client.batch()[:60])
+    short[8:12] = (48).to_bytes(4, "big")
+    assert client.produce("t", bytes(short), acks=2).error_code == ErrorCode.INVALID_REQUIRED_ACKS
+    assert client.produce("t", bytes(short)).error_code == ErrorCode.CORRUPT_MESSAGE
+    response = client.send(client.produce_request("t", [(0, client.batch()), (0, bytes(short))]), 11)
+    assert [one.error_code for one in response.responses[0].partition_responses] == [ErrorCode.CORRUPT_MESSAGE]
+    assert client.partition("t").log.end_offset == 0

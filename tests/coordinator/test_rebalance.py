@@ -181,6 +181,14 @@ class TestGenerations:
         assert {member.joined().protocol_name for member in members} == {"sticky"}
         assert {one.metadata for one in members[0].joined().members} == {b"s"}
 
+    def test_a_protocol_may_have_no_name(self, kit):
+        member = kit.member("g", protocols=(("", b"said"),))
+        member.join()
+        assert member.joined().protocol_name in {"", None}
+        member.sync({member.id: b"A"})
+        described = kit.describe("g")
+        assert (described.group_state, described.protocol_data, described.members[0].member_metadata) == ("Stable", "", b"said")
+
     @pytest.mark.parametrize("order", [1, -1])
     @pytest.mark.parametrize(("names", "first"), [(("range", "roundrobin"), "range"), (("range", "sticky"), "sticky")])
     def test_of_two_protocols_with_as_many_votes_the_first_in_a_java_map_is_taken(self, new_kit, order, names, first):

@@ -18,6 +18,7 @@ from pykbroker.protocol.records import BatchProperties, NewRecord, TimestampType
 
 FIRST_TIME = 1_700_000_000_000
 _BY_ID = 13
+_FIRST_WITH_EPOCHS = 12
 _TIMEOUT_MS = 10_000
 
 
@@ -149,7 +150,7 @@ def fetch(world: World) -> None:
                 request.session_epoch = chance.choice([0, -1, session[1] + 1, session[1] - 1])
             else:
                 world.sessions[world.sessions.index(session)] = (session[0], session[1] + 1, version)
-                version = session[2] if world.rarely(0.8) else version
+                version = session[2] if world.rarely(0.8) or version < _FIRST_WITH_EPOCHS <= session[2] else version
     if session is None or world.rarely(0.5):
         request.topics = [_fetched_topic(world, topic, version) for topic in dict.fromkeys(world.some_topics())]
     if session is not None and world.rarely(0.25):
