@@ -201,5 +201,6 @@ CLIENTS = [
     Client("Java clients", partial(java_client, "release_2", "2.8.2")),
     Client("Java tools", java_tools),
     Client("franz-go", partial(go, "franz_go", "github.com/twmb/franz-go")),
+    Client("sarama", partial(go, "sarama", "github.com/IBM/sarama")),
     Client("KafkaJS", partial(npm, "kafkajs", "kafkajs")),
 ]
