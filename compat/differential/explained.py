@@ -77,7 +77,7 @@ EXPLAINED = [
         "Kafka 4.3 adds the limit to it, comes out below zero, and stops with a next page that begins there. We go on with the topics that follow.",
         lambda step, request, path, _kafkas, _ours: (
             step.api == "DescribeTopicPartitions"
-            and path.startswith("next_cursor")
+            and path.startswith(("next_cursor", "topics"))
             and getattr(getattr(request, "cursor", None), "partition_index", 0) > _LAST_PARTITION_INDEX
         ),
     ),

@@ -149,8 +149,9 @@ def fetch(world: World) -> None:
             if world.rarely(0.12):
                 request.session_epoch = chance.choice([0, -1, session[1] + 1, session[1] - 1])
             else:
-                world.sessions[world.sessions.index(session)] = (session[0], session[1] + 1, version)
-                version = session[2] if world.rarely(0.8) or version < _FIRST_WITH_EPOCHS <= session[2] else version
+                world.sessions[world.sessions.index(session)] = (session[0], session[1] + 1, session[2])
+            if world.rarely(0.8) or version < _FIRST_WITH_EPOCHS <= session[2]:
+                version = session[2]
     if session is None or world.rarely(0.5):
         request.topics = [_fetched_topic(world, topic, version) for topic in dict.fromkeys(world.some_topics())]
     if session is not None and world.rarely(0.25):
