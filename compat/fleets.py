@@ -6,6 +6,7 @@ A check says what it needs in words (`three brokers`, `group.max.size=3`); check
 import contextlib
 import pathlib
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -137,6 +138,7 @@ class ApacheKafka:
 
     def __init__(self) -> None:
         self._cluster = f"fleet-{free_ports(1)}"
+        self._is_up = False
 
     def start(self, fleet: Fleet) -> Address:
         """Raises Missing."""
@@ -147,6 +149,7 @@ class ApacheKafka:
         settings = SOON | fleet.settings
         cluster = oracle.Cluster(port, fleet.nodes, fleet.secure, settings, fleet.features, short_lived=True)
         oracle.start_cluster(self._cluster, cluster)
+        self._is_up = True
         if not fleet.secure:
             return Address("127.0.0.1", port)
         login = oracle.folder_of(self._cluster) / "admin-sasl_ssl.properties"
@@ -154,6 +157,9 @@ class ApacheKafka:
 
     def stop(self) -> None:
         oracle.stop(self._cluster, signal.SIGKILL)
+        if self._is_up:  # else its log says why it is not
+            shutil.rmtree(oracle.folder_of(self._cluster), ignore_errors=True)
+            self._is_up = False
 
 
 class Pykbroker:

@@ -190,6 +190,12 @@ def a_renewal_goes_no_further_than_the_token(target: Target, version: int) -> No
     """
     user = User(target)
     short, long = new_token(user), new_token(user, -1)
+    for token in (short, long):
+        eventually(
+            lambda token=token: user.ask(RenewDelegationTokenRequest(hmac=token.hmac, renew_period_ms=DAY_MS), version),  # type: ignore[misc]
+            lambda found: found.error_code != ErrorCode.DELEGATION_TOKEN_NOT_FOUND,
+            "the controller knows the token",
+        )
 
     beyond = user.ask(RenewDelegationTokenRequest(hmac=short.hmac, renew_period_ms=DAY_MS), version)
     day = user.ask(RenewDelegationTokenRequest(hmac=long.hmac, renew_period_ms=-1), version)
