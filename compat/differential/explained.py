@@ -103,7 +103,7 @@ EXPLAINED = [
     ),
     Explained(
         "JoinGroup of a static member with the member id of a dynamic one that has not joined yet",
-        "Kafka 4.3 fails with UNKNOWN_SERVER_ERROR. We answer UNKNOWN_MEMBER_ID, upon which a client comes again without an id.",
+        "Kafka 4.3 fails with UNKNOWN_SERVER_ERROR. We answer UNKNOWN_MEMBER_ID, upon which a client comes again without an id. (Not among the sequences.)",
         lambda step, request, path, kafkas, _ours: (
             step.api == "JoinGroup"
             and getattr(request, "group_instance_id", None) is not None

@@ -12,7 +12,7 @@ from compat.differential.steps import places
 from pykbroker.protocol.definitions import Field
 from pykbroker.protocol.messages import Message, Struct
 
-_LEFT_ALONE = {
+_LEFT_ALONE: set[str | tuple[str, str]] = {
     "timeout_ms",
     "max_wait_ms",
     "session_timeout_ms",
@@ -30,6 +30,7 @@ _LEFT_ALONE = {
     "response_partition_limit",
     "resource_name",
     "retention_time_ms",
+    ("JoinGroupRequest", "group_instance_id"),
 }
 _NEVER_EMPTY = {("DescribeTopicPartitionsRequest", "topics")}
 _NEVER_TWICE = {("AlterConfigsRequest", "resources"), ("JoinGroupRequest", "protocols")}
@@ -45,7 +46,8 @@ _EDGES = {
 
 def spoil(chance: random.Random, request: Message, version: int) -> None:
     """Change one field of `request`."""
-    possible = [place for place in places(request, version) if place[1].name not in _LEFT_ALONE]
+    kind = type(request).__name__
+    possible = [place for place in places(request, version) if not {place[1].name, (kind, place[1].name)} & _LEFT_ALONE]
     if not possible:
         return
     struct, field = chance.choice(possible)
