@@ -202,5 +202,6 @@ CLIENTS = [
     Client("Java tools", java_tools),
     Client("franz-go", partial(go, "franz_go", "github.com/twmb/franz-go")),
     Client("sarama", partial(go, "sarama", "github.com/IBM/sarama")),
+    Client("kafka-go", partial(go, "kafka_go", "github.com/segmentio/kafka-go")),
     Client("KafkaJS", partial(npm, "kafkajs", "kafkajs")),
 ]
