@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
@@ -77,11 +78,11 @@ def main() -> None:
     ready = make_ready(clients, arguments.newest, results)
     for target in targets:
         try:
-            try_on(target, ready, arguments.scenarios, results)
+            for _ in try_on(target, ready, arguments.scenarios, results):
+                if arguments.results:
+                    pathlib.Path(arguments.results).write_text(json.dumps(results.rows, indent=1))
         except Missing as reason:
             results.skip(target.name, str(reason))
-    if arguments.results:
-        pathlib.Path(arguments.results).write_text(json.dumps(results.rows, indent=1))
     text = table(results)
     print(text)
     if arguments.markdown:
@@ -109,8 +110,8 @@ def make_ready(clients: list[Client], newest: bool, results: Results) -> dict[st
     return ready
 
 
-def try_on(target: Target, clients: dict[str, Ready], scenarios: str, results: Results) -> None:
-    """Each client's scenarios, one client after the other. Raises Missing where the target cannot run here."""
+def try_on(target: Target, clients: dict[str, Ready], scenarios: str, results: Results) -> Iterator[None]:
+    """Each client's scenarios, one client after the other; yields after each. Raises Missing where the target cannot run here."""
     with running(target) as (bootstrap, told):
         for name, client in clients.items():
             started = time.monotonic()
@@ -120,6 +121,7 @@ def try_on(target: Target, clients: dict[str, Ready], scenarios: str, results: R
             for row in rows:
                 if row["status"] == "failed":
                     print(f"  FAILED: {row['scenario']}: {row['detail']}", flush=True)
+            yield
 
 
 def run_client(command: list[str], told: dict[str, str]) -> list[dict]:
