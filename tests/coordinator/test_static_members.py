@@ -64,7 +64,10 @@ class TestStaticMembers:
         assert leader.joined().generation_id == follower.joined().generation_id == 3
 
     def test_who_is_replaced_before_it_knows_its_id_is_told(self, kit):
-        stable(kit, "a")
+        other = kit.member("g")
+        other.join()
+        other.joined()
+        other.sync({other.id: b"a"})
         first, second = (kit.member("g", instance="i") for _ in range(2))
         first.join()
         second.join()
