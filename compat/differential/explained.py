@@ -93,6 +93,13 @@ EXPLAINED = [
         ),
     ),
     Explained(
+        "A group whose only commit failed is shown once a member has joined it",
+        "Kafka 4.3 has such a group in no log, and shows it as Dead until its first generation is written. (Not among the sequences.)",
+        lambda step, _request, path, kafkas, ours: (
+            step.api == "DescribeGroups" and path.endswith("group_state") and (kafkas, ours) == ("Dead", "CompletingRebalance")
+        ),
+    ),
+    Explained(
         "JoinGroup that names a protocol twice is answered",
         "Kafka 4.3 counts such a protocol twice, finds none that all members speak, and never answers. Here a name counts once. (Not among the sequences.)",
         lambda step, request, _path, kafkas, _ours: (

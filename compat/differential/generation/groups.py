@@ -17,6 +17,7 @@ from pykbroker.protocol.messages import (
 )
 
 _GROUPS = ["~g", "~g", "~g", "~h", "~never"]
+_NEVER_JOINED = "~never"
 _BY_ID = 10
 _KNOWS_INSTANCES = 5
 _NEW_ID_FIRST = 4
@@ -120,6 +121,7 @@ def offset_commit(world: World) -> None:
     chance = world.chance
     version = world.version_of(OffsetCommitRequest)
     member = _member(world) if world.rarely(0.5) else Member(chance.choice(_GROUPS), 0, None, "consumer")
+    too_long = "m" * 5000 if member.group == _NEVER_JOINED else "m"
     topics = []
     for topic in dict.fromkeys(world.some_topics()):
         partitions = [
@@ -127,7 +129,7 @@ def offset_commit(world: World) -> None:
                 partition_index=partition,
                 committed_offset=chance.choice([0, 1, 7, 7, -1, 1 << 40]),
                 committed_leader_epoch=chance.choice([-1, -1, 0, 5]),
-                committed_metadata=chance.choice([None, "", "note", "m" * 5000] if world.rarely(0.3) else ["", "note"]),
+                committed_metadata=chance.choice([None, "", "note", too_long] if world.rarely(0.3) else ["", "note"]),
             )
             for partition in dict.fromkeys(world.some_partitions(topic))
         ]
