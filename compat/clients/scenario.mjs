@@ -1,14 +1,44 @@
 // What every Node client does, as a list of named scenarios: the same list, and the same lines on stdout, as scenario.py.
 import { spawn } from "node:child_process";
 import { randomBytes } from "node:crypto";
+import { connect } from "node:net";
 import { createInterface } from "node:readline";
+import { parseArgs } from "node:util";
 
 export const RECORDS = 10_000, KEYS = 100, PARTITIONS = 4, KILLED_AFTER = 3_000, DEADLINE_MS = 60_000;
 export const COMPRESSIONS = ["none", "gzip", "snappy", "lz4", "zstd"];
+export const WIDE = 1_000, LARGE_BYTES = 5 * 1024 * 1024, LARGE_LIMIT_BYTES = 6 * 1024 * 1024, TRANSACTION_RECORDS = 100;
+export const RESTART_RECORDS = 5_000, RESTART_AFTER = 1_000, RESTART_COMMITTED = 500;
+const NAMES = [
+  "create topic",
+  "administer a topic",
+  ...COMPRESSIONS.map((compression) => `produce ${compression}`),
+  "idempotent producer",
+  "messages of 5 MiB",
+  "1,000 partitions",
+  "consume in a group of two with a rebalance",
+  "consume in a group of two, cooperatively",
+  "restart a static member",
+  "commit, be killed, resume",
+  "seek, pause, resume",
+  "list and describe groups",
+  "reset offsets",
+  "offsets by time",
+  "transactions",
+  "consume, transform, produce",
+  "consumer group of the new protocol",
+  "share group",
+  "restart the broker",
+  "sign in",
+  "delete",
+];
 const PADDING = "x".repeat(80);
 
 export const key = (number) => `key-${number % KEYS}`;
 export const value = (number) => `value-${number}-${PADDING}`;
+export const range = (from, to) => Array.from({ length: to - from }, (_, index) => from + index);
+/** The value of a large message; none is like another. */
+export const large = (number) => Buffer.alloc(LARGE_BYTES, `${String(number).padStart(7, "0")}.`);
 export const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
 export class Skipped extends Error {}
@@ -52,48 +82,79 @@ export class ReadBack {
   }
 }
 
+/** Back when the broker is there again, on the same port and data. */
+export async function restartBroker() {
+  const [host, port] = address("COMPAT_CONTROL", "nobody is there to restart the broker");
+  const control = connect({ host, port });
+  control.write("restart\n");
+  let answer = "";
+  for await (const line of createInterface({ input: control })) {
+    answer = line;
+    break;
+  }
+  control.destroy();
+  check(answer === "restarted", `the broker was not restarted, but said ${JSON.stringify(answer)}`);
+}
+
+/** TLS alone, SASL alone by each mechanism, and both together. */
+export function waysToSignIn() {
+  const ways = [["SSL", null], ...["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"].map((one) => ["SASL_PLAINTEXT", one]), ["SASL_SSL", "PLAIN"]];
+  const { COMPAT_USER: user, COMPAT_PASSWORD: password, COMPAT_CA: authority } = process.env;
+  return ways.map(([protocol, mechanism]) => {
+    const bootstrap = address(`COMPAT_${protocol}`, "the broker has no secure listeners here").join(":");
+    return { protocol, mechanism, bootstrap, user, password, authority };
+  });
+}
+
+function address(variable, otherwise) {
+  const [host, port] = (process.env[variable] ?? "").split(":");
+  if (!port) throw new Skipped(`${otherwise} (${variable} is not set)`);
+  return [host, Number(port)];
+}
+
 /**
- * Does every scenario of a client, which is an object of functions: createTopics, produce(run, compression), groupOfTwo,
- * consumeUntil(bootstrap, topic, group, ready) that commits at KILLED_AFTER, says so and goes on for ever,
- * countTheRest(run, topic, group, wanted), listAndDescribe, resetOffsets, offsetsByTime, deleteAll.
+ * Does the scenarios of a client: `scenarios` has a function of the run, or the sentence why this client cannot, under each name.
+ * "commit, be killed, resume" is made of consumeUntil(bootstrap, topic, group, ready), which commits at KILLED_AFTER, says so and goes on
+ * for ever, and countTheRest(run, topic, group, wanted).
  */
-export async function main(client) {
-  const [option, bootstrap, topic, group] = process.argv.slice(2);
-  if (option !== "--bootstrap" || !bootstrap) {
-    console.error("usage: --bootstrap HOST:PORT");
+export async function main(scenarios, { consumeUntil, countTheRest }) {
+  const names = ["bootstrap", "scenarios", "topic", "group"];
+  const { values: told } = parseArgs({ options: Object.fromEntries(names.map((name) => [name, { type: "string" }])) });
+  if (!told.bootstrap) {
+    console.error("usage: --bootstrap HOST:PORT [--scenarios WORD,WORD]");
     process.exit(2);
   }
-  if (group) {
-    await client.consumeUntil(bootstrap, topic, group, (count) => process.stdout.write(`ready ${count}\n`));
+  if (told.group) {
+    await consumeUntil(told.bootstrap, told.topic, told.group, (count) => process.stdout.write(`ready ${count}\n`));
     process.exit(1);
   }
   const suffix = randomBytes(4).toString("hex");
-  const run = { bootstrap, topic: (name) => `${name}-${suffix}`, topics: COMPRESSIONS.map((name) => `${name}-${suffix}`) };
-  const scenarios = [
-    ["create topic", client.createTopics],
-    ...COMPRESSIONS.map((compression) => [`produce ${compression}`, () => client.produce(run, compression)]),
-    ["consume in a group of two with a rebalance", client.groupOfTwo],
-    ["commit, be killed, resume", () => killed(client, run)],
-    ["list and describe groups", client.listAndDescribe],
-    ["reset offsets", client.resetOffsets],
-    ["offsets by time", client.offsetsByTime],
-    ["delete", client.deleteAll],
-  ];
+  const topics = COMPRESSIONS.map((name) => `${name}-${suffix}`);
+  const run = { bootstrap: told.bootstrap, topic: (name) => `${name}-${suffix}`, topics };
+  const words = told.scenarios ? [...told.scenarios.split(","), "create topic"] : [""];
+  const all = { "commit, be killed, resume": () => killed(countTheRest, run), ...scenarios };
+  const missing = new Map((process.env.COMPAT_NOT_SERVED ?? "").split("\n").map((line) => line.split(/: (.*)/)));
   let failed = false;
-  for (const [name, work] of scenarios) {
+  for (const name of NAMES.filter((one) => words.some((word) => one.includes(word)))) {
     const started = Date.now();
-    let status = "passed", detail = "";
-    try {
-      await limited(work(run));
-    } catch (error) {
-      status = error instanceof Skipped ? "skipped" : "failed";
-      detail = status === "skipped" ? error.message : String(error.stack ?? error);
-      failed ||= status === "failed";
-    }
+    const [status, detail] = missing.has(name) ? ["not served", missing.get(name)] : await outcome(all[name], run);
+    failed ||= status === "failed";
     const row = { status, seconds: (Date.now() - started) / 1000, detail };
     process.stdout.write(`{"scenario": ${JSON.stringify(name)}, ${JSON.stringify(row).slice(1)}\n`);
   }
   process.exit(failed ? 1 : 0);
+}
+
+/** The status of one scenario, and the detail. */
+async function outcome(work, run) {
+  if (typeof work === "string") return ["skipped", work];
+  try {
+    check(work, "the script has no such scenario");
+    await limited(work(run));
+    return ["passed", ""];
+  } catch (error) {
+    return error instanceof Skipped ? ["skipped", error.message] : ["failed", String(error.stack ?? error)];
+  }
 }
 
 /** A scenario that hangs fails: twice the deadline is for those that wait for two things. */
@@ -107,9 +168,13 @@ async function limited(work) {
   }
 }
 
-async function killed(client, run) {
+async function killed(countTheRest, run) {
   const topic = run.topic("lz4"), group = run.topic("killed");
-  const victim = spawn(process.execPath, [process.argv[1], "--bootstrap", run.bootstrap, topic, group], { stdio: ["ignore", "pipe", "inherit"] });
+  const victim = spawn(
+    process.execPath,
+    [process.argv[1], "--bootstrap", run.bootstrap, "--topic", topic, "--group", group],
+    { stdio: ["ignore", "pipe", "inherit"] },
+  );
   const timer = setTimeout(() => victim.kill("SIGKILL"), DEADLINE_MS);
   let before;
   for await (const line of createInterface({ input: victim.stdout })) {
@@ -121,6 +186,6 @@ async function killed(client, run) {
   clearTimeout(timer);
   victim.kill("SIGKILL");
   check(before > 0, "the first consumer did not get that far");
-  const count = await client.countTheRest(run, topic, group, RECORDS - before);
+  const count = await countTheRest(run, topic, group, RECORDS - before);
   check(count === RECORDS - before, `${count} records came after the resume instead of ${RECORDS - before}`);
 }
