@@ -181,7 +181,8 @@ def npm(folder: str, package: str, newest: bool) -> Ready:
         for name in ("package.json", "package-lock.json"):
             shutil.copy(HERE / folder / name, home)
         install = ["npm", *(["install", f"{package}@latest"] if newest else ["ci"]), "--no-audit", "--no-fund", "--loglevel=error"]
-        if subprocess.run(install, cwd=home, check=False, stdout=sys.stderr).returncode:
+        environment = os.environ | {"CKJS_LINKING": "dynamic"}  # a librdkafka that has to be built takes the machine's own libraries
+        if subprocess.run(install, cwd=home, check=False, env=environment, stdout=sys.stderr).returncode:
             raise Missing(f"the packages of {folder} cannot be installed")
         stamp.write_text(lock)
     shutil.copy(HERE / "scenario.mjs", home.parent)
@@ -204,4 +205,5 @@ CLIENTS = [
     Client("sarama", partial(go, "sarama", "github.com/IBM/sarama")),
     Client("kafka-go", partial(go, "kafka_go", "github.com/segmentio/kafka-go")),
     Client("KafkaJS", partial(npm, "kafkajs", "kafkajs")),
+    Client("kafka-javascript", partial(npm, "confluent_javascript", "@confluentinc/kafka-javascript")),
 ]
