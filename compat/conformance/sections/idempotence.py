@@ -230,9 +230,7 @@ def an_idle_producer_is_forgotten(target: Target) -> None:
     for _ in range(2):
         expect(target.produce_batch(topic, again), error_code=ErrorCode.NONE, base_offset=0)
 
-    found = eventually(
-        lambda: target.produce_batch(topic, again), lambda one: one.base_offset != 0, "the batch is appended again"
-    )
+    found = eventually(lambda: target.produce_batch(topic, again), lambda one: one.base_offset != 0, "the batch is appended again")
 
     expect(found, error_code=ErrorCode.NONE, base_offset=1)
 
