@@ -187,7 +187,7 @@ class Target:
         deadline = time.monotonic() + PATIENCE_S
         while True:
             name = self.new_name(what)
-            if len(self.brokers) < 2 or self.node_id == NOBODY:
+            if not self.has_neighbours:
                 return name
             found = self.ask(FindCoordinatorRequest(key_type=key_type, coordinator_keys=[name]), 4).coordinators[0]
             if found.error_code == ErrorCode.NONE and found.node_id == self.node_id:
@@ -202,21 +202,29 @@ class Target:
 
     def new_topic(self, partitions: int = 1, **configs: str) -> Topic:
         """A topic with one replica, led by this broker; configs with `_` for `.`: `new_topic(cleanup_policy="compact")`."""
-        topic = CreateTopicsRequest.CreatableTopic(
-            name=self.new_name("topic"),
-            num_partitions=partitions,
-            replication_factor=1,
-            configs=[CreateTopicsRequest.CreatableTopicConfig(name=name.replace("_", "."), value=value) for name, value in configs.items()],
-        )
-        if len(self.brokers) > 1 and self.node_id != NOBODY:
-            here = CreateTopicsRequest.CreatableReplicaAssignment
-            topic.num_partitions = topic.replication_factor = -1
-            topic.assignments = [here(partition_index=index, broker_ids=[self.node_id]) for index in range(partitions)]
+        topic = self.led_here(self.new_name("topic"), partitions)
+        topic.configs = [
+            CreateTopicsRequest.CreatableTopicConfig(name=name.replace("_", "."), value=value) for name, value in configs.items()
+        ]
         answer = self.ask(CreateTopicsRequest(topics=[topic], timeout_ms=10_000), 7)
         expect(answer.topics[0], error_code=ErrorCode.NONE)
         self._topics.append(topic.name)
         self.wait_for_leaders(topic.name, partitions)
         return Topic(topic.name, answer.topics[0].topic_id, partitions)
+
+    def led_here(self, name: str, partitions: int = 1) -> CreateTopicsRequest.CreatableTopic:
+        """What to ask for so that a topic has one replica, on the broker under test."""
+        topic = CreateTopicsRequest.CreatableTopic(name=name, num_partitions=partitions, replication_factor=1)
+        if self.has_neighbours:
+            here = CreateTopicsRequest.CreatableReplicaAssignment
+            topic.num_partitions = topic.replication_factor = -1
+            topic.assignments = [here(partition_index=index, broker_ids=[self.node_id]) for index in range(partitions)]
+        return topic
+
+    @property
+    def has_neighbours(self) -> bool:
+        """Whether the broker under test is one of several, and known among them."""
+        return len(self.brokers) > 1 and self.node_id != NOBODY
 
     def forget_after(self, topic_name: str) -> None:
         """Delete that topic after the check."""

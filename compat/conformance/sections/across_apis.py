@@ -135,8 +135,7 @@ def altering_configs_without_error_has_no_message(target: Target, version: int) 
 def describing_a_group_without_error_has_no_message(target: Target, version: int) -> None:
     """Given a stable group described in v6, error_message is null; where there is no such group, it says so. KIP-1043."""
     member = target.stable_group()
-
-    nobody = target.new_name("group")
+    nobody = target.new_group()
 
     answer = target.ask(DescribeGroupsRequest(groups=[member.group_id, nobody]), version)
 

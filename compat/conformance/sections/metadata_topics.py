@@ -322,7 +322,10 @@ def _delete(target: Target, name: str, version: int) -> None:
 
 def _made_again(target: Target, name: str) -> Topic:
     """Made as soon as the broker has forgotten the old one, and given time to let its leader take office."""
-    made = eventually(lambda: _create(target, name, 7), lambda answer: answer.error_code == ErrorCode.NONE, "the topic can be made again")
+    request = CreateTopicsRequest(topics=[target.led_here(name)], timeout_ms=10_000)
+    made = eventually(
+        lambda: target.ask(request, 7).topics[0], lambda answer: answer.error_code == ErrorCode.NONE, "the topic can be made again"
+    )
     topic = Topic(name, made.topic_id, 1)
     eventually(
         lambda: target.fetch(topic, version=13),

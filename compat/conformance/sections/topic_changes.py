@@ -98,7 +98,8 @@ def a_topic_grows(target: Target, version: int) -> None:
     topic = target.new_topic()
     target.produce(topic, [b"first"])
 
-    answer = _grow(target, [Growth(name=topic.name, count=3, assignments=None)], version)[0]
+    here = [Assignment(broker_ids=[target.node_id]) for _ in range(2)] if target.has_neighbours else None
+    answer = _grow(target, [Growth(name=topic.name, count=3, assignments=here)], version)[0]
 
     expect(answer, name=topic.name, error_code=ErrorCode.NONE, error_message=None)
     _wait_for_partitions(target, topic.name, 3)
