@@ -447,16 +447,15 @@ class UnifiedLog:
         return NOTHING_FOUND
 
     def largest_timestamp(self) -> FoundOffset:
-        """The record with the largest timestamp, the first of several, also where it lies before the log's start by now (KIP-734, L-03)."""
+        """The record with the largest timestamp, the first of several, also where it lies before the log's start by now, and where none has one (KIP-734, L-03)."""
         self._require_online()
         try:
             newest = max(self.segments, key=lambda segment: segment.largest_timestamp)
             largest = newest.largest_timestamp
-            if largest >= 0:
-                for batch in newest.batches_at_or_after(largest, newest.base_offset):
-                    for record in batch.records():
-                        if record.timestamp >= largest:
-                            return FoundOffset(record.timestamp, record.offset, batch.partition_leader_epoch)
+            for batch in newest.batches_at_or_after(largest, newest.base_offset):
+                for record in batch.records():
+                    if record.timestamp >= largest:
+                        return FoundOffset(record.timestamp, record.offset, batch.partition_leader_epoch)
         except OSError as error:
             raise self.go_offline(error) from error
         return NOTHING_FOUND

@@ -186,6 +186,14 @@ def test_the_first_of_equal_largest_timestamps_counts_also_before_the_start(logs
     assert logs.create(MemoryFiles()).largest_timestamp() == NOTHING_FOUND
 
 
+def test_the_first_of_records_without_a_timestamp_counts_where_there_are_no_others(logs, batch):
+    log = logs.create(MemoryFiles())
+    for _ in range(2):
+        log.append_built(batch(b"x", timestamp=-1), 0, 0)
+
+    assert log.largest_timestamp() == (-1, 0, 0)
+
+
 # -- removing ----------------------------------------------------------------------------------------------------------
 
 

@@ -121,6 +121,17 @@ def the_largest_timestamp_outlives_its_record(target: Target, version: int) -> N
     expect(largest, error_code=ErrorCode.NONE, offset=1, timestamp=now)
 
 
+@check("L-03c", api="ListOffsets", versions="7-11")
+def records_without_a_timestamp_have_a_largest_too(target: Target, version: int) -> None:
+    """Given records without a timestamp alone, the first of them is answered, with timestamp -1. KIP-734."""
+    topic = target.new_topic()
+    target.produce(topic, [b"a", b"b"], timestamp=-1)
+
+    largest = target.list_offsets(topic, timestamp=MAX_TIMESTAMP, version=version)
+
+    expect(largest, error_code=ErrorCode.NONE, offset=0, timestamp=-1, leader_epoch=0)
+
+
 @check("L-04", api=("ListOffsets", "DeleteRecords"), versions="8-11")
 def positions_of_tiered_storage(target: Target, version: int) -> None:
     """Given a log from 1 to 3 without tiered storage, -4 answers as -2 does; -5 (v9+) and -6 (v11+) answer -1 without an error. KIP-405."""
