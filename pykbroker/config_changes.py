@@ -146,12 +146,14 @@ def shortened(sentence: str) -> str:
 _LONGEST_SENTENCE = 2000
 
 
-def parsed_node_id(name: str) -> int:
-    """The node a resource is named after. Raises KafkaError."""
+def check_is_own_id(name: str, node_id: int) -> None:
+    """Whether a resource is named after the broker that is asked. Raises KafkaError."""
     try:
-        return int(name) if name.isascii() and "_" not in name and name.strip() == name else int("")
+        named = int(name) if name.isascii() and "_" not in name and name.strip() == name else int("")
     except ValueError:
         raise KafkaError(ErrorCode.INVALID_REQUEST, f"A broker is named by its id, a number; {name} is none.") from None
+    if named != node_id:
+        raise KafkaError(ErrorCode.INVALID_REQUEST, f"This is broker {node_id}; ask broker {name} about itself.")
 
 
 _UNNAMED = {
@@ -166,10 +168,8 @@ def _checked_resource(resource: Resource) -> tuple[ResourceType, str]:
     name = resource.name
     if resource.type == ResourceType.BROKER:
         if name:
-            node_id = parsed_node_id(name)
-            if node_id != resource.node_id:
-                raise KafkaError(ErrorCode.INVALID_REQUEST, f"This is broker {resource.node_id}; ask broker {name} about itself.")
-            name = str(node_id)
+            check_is_own_id(name, resource.node_id)
+            name = str(resource.node_id)
     elif resource.type not in _UNNAMED:
         raise KafkaError(ErrorCode.INVALID_REQUEST, f"There is no resource type {resource.type}.")
     return ResourceType(resource.type), name

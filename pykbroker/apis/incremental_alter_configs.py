@@ -21,9 +21,9 @@ from pykbroker.config_changes import (
     Resource,
     alter_all,
     changed_value,
+    check_is_own_id,
     check_names_and_values,
     incremental_records,
-    parsed_node_id,
 )
 from pykbroker.config_definitions import ResourceType
 from pykbroker.context import Context
@@ -109,9 +109,7 @@ def _comes_to_unknown_operation(resource_type: ResourceType, changes: list[Chang
 def _alter_loggers(context: Context, name: str, changes: list[Change], *, validate_only: bool) -> None:
     """Levels are not kept: a broker that starts again has those it was started with, as in Kafka."""
     check_names_and_values(_names_and_values(changes))
-    node_id = parsed_node_id(name)
-    if node_id != context.broker.node_id:
-        raise KafkaError(ErrorCode.INVALID_REQUEST, f"This is broker {context.broker.node_id}; ask broker {name} about itself.")
+    check_is_own_id(name, context.broker.node_id)
     for change in changes:
         if change.operation in {Operation.APPEND, Operation.SUBTRACT}:
             raise KafkaError(ErrorCode.INVALID_REQUEST, f"{Operation(change.operation).name} is for lists, and a logger's level is none.")
