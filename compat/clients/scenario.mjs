@@ -189,3 +189,13 @@ async function killed(countTheRest, run) {
   const count = await countTheRest(run, topic, group, RECORDS - before);
   check(count === RECORDS - before, `${count} records came after the resume instead of ${RECORDS - before}`);
 }
+
+/** Work with an admin client, or a producer, which is connected for just that long. */
+export async function connected(made, work) {
+  await made.connect();
+  try {
+    return await work(made);
+  } finally {
+    await made.disconnect();
+  }
+}

@@ -3,6 +3,7 @@ import confluent from "@confluentinc/kafka-javascript";
 import {
   check,
   COMPRESSIONS,
+  connected,
   DEADLINE_MS,
   key,
   KILLED_AFTER,
@@ -30,25 +31,8 @@ const { Kafka, ErrorCodes, logLevel } = confluent.KafkaJS;
 const kafka = (bootstrap, settings = {}) =>
   new Kafka({ kafkaJS: { brokers: [bootstrap], logLevel: logLevel.NOTHING }, "reconnect.backoff.max.ms": 500, ...settings });
 
-async function withAdmin(run, work) {
-  const admin = kafka(run.bootstrap).admin();
-  await admin.connect();
-  try {
-    return await work(admin);
-  } finally {
-    await admin.disconnect();
-  }
-}
-
-async function withProducer(client, settings, work) {
-  const producer = client.producer(settings);
-  await producer.connect();
-  try {
-    return await work(producer);
-  } finally {
-    await producer.disconnect();
-  }
-}
+const withAdmin = (run, work) => connected(kafka(run.bootstrap).admin(), work);
+const withProducer = (client, settings, work) => connected(client.producer(settings), work);
 
 /** A topic, made and with its leaders; its name. */
 async function create(run, name, numPartitions, configEntries = []) {

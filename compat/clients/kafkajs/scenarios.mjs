@@ -7,6 +7,7 @@ import { readFileSync } from "node:fs";
 import {
   check,
   COMPRESSIONS,
+  connected,
   DEADLINE_MS,
   key,
   KILLED_AFTER,
@@ -51,25 +52,8 @@ const kafka = (bootstrap, settings = {}) =>
     ...settings,
   });
 
-async function withAdmin(run, work) {
-  const admin = kafka(run.bootstrap).admin();
-  await admin.connect();
-  try {
-    return await work(admin);
-  } finally {
-    await admin.disconnect();
-  }
-}
-
-async function withProducer(client, settings, work) {
-  const producer = client.producer(settings);
-  await producer.connect();
-  try {
-    return await work(producer);
-  } finally {
-    await producer.disconnect();
-  }
-}
+const withAdmin = (run, work) => connected(kafka(run.bootstrap).admin(), work);
+const withProducer = (client, settings, work) => connected(client.producer(settings), work);
 
 /** A topic, made and with its leaders; its name. */
 async function create(run, name, numPartitions, configEntries = []) {
