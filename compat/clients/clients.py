@@ -6,6 +6,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -188,12 +189,32 @@ def npm(folder: str, package: str, newest: bool) -> Ready:
     shutil.copy(HERE / "scenario.mjs", home.parent)
     shutil.copy(HERE / folder / "scenarios.mjs", home)
     version = json.loads((home / "node_modules" / package / "package.json").read_text())["version"]
-    return Ready(version, ["node", str(home / "scenarios.mjs")])
+    return Ready(version, [node_beside(home), str(home / "scenarios.mjs")])
 
 
-def without_script(reason: str, newest: bool) -> Ready:
-    """A client that belongs to the list and has no script yet: the table names it as skipped."""
-    raise Missing(f"no script does its scenarios yet; {reason}")
+def node_beside(home: pathlib.Path) -> str:
+    """A client that wants a newer Node.js than most machines have names the npm package `node`, which carries one."""
+    own = home / "node_modules" / "node" / "bin" / "node"
+    return str(own) if own.exists() else "node"
+
+
+def cargo(folder: str, crate: str, features: str, newest: bool) -> Ready:
+    """The client's program, built from the crates of its lock file, or from a copy with the newest."""
+    if shutil.which("cargo") is None or shutil.which("cmake") is None:
+        raise Missing("Rust's cargo (https://rustup.rs) and cmake are not both installed")
+    source = HERE / folder
+    target = CACHE / ("rust-newest" if newest else "rust") / "target"
+    if newest:
+        source = target.parent / folder
+        shutil.copytree(HERE / folder, source, dirs_exist_ok=True)
+        add = ["cargo", "add", "-q", crate, "--no-default-features", "--features", features]
+        if subprocess.run(add, cwd=source, check=False, stdout=sys.stderr).returncode:
+            raise Missing(f"the newest {crate} cannot be had: is crates.io out of reach?")
+    build = ["cargo", "build", "-q", "--release", *([] if newest else ["--locked"]), "--target-dir", target]
+    if subprocess.run(build, cwd=source, check=False, stdout=sys.stderr).returncode:
+        raise Missing(f"{folder} cannot be built: are crates.io, or a C compiler and zlib's headers, out of reach?")
+    locked = tomllib.loads((source / "Cargo.lock").read_text())["package"]
+    return Ready(next(one["version"] for one in locked if one["name"] == crate), [str(target / "release" / "scenarios")])
 
 
 CLIENTS = [
@@ -211,6 +232,6 @@ CLIENTS = [
     Client("kafka-go", partial(go, "kafka_go", "github.com/segmentio/kafka-go")),
     Client("KafkaJS", partial(npm, "kafkajs", "kafkajs")),
     Client("kafka-javascript", partial(npm, "confluent_javascript", "@confluentinc/kafka-javascript")),
-    Client("@platformatic/kafka", partial(without_script, "its release 2.12.1 wants Node.js 22.22 or newer")),
-    Client("rust-rdkafka", partial(without_script, "the crate rdkafka 0.39.0 builds here with cargo and cmake")),
+    Client("@platformatic/kafka", partial(npm, "platformatic_kafka", "@platformatic/kafka")),
+    Client("rust-rdkafka", partial(cargo, "rust_rdkafka", "rdkafka", "libz,cmake-build")),
 ]
