@@ -175,8 +175,13 @@ def start_cluster(name: str, cluster: Cluster) -> str:
 def restart(name: str, port: int) -> str:
     """Start one node again on the data that it has."""
     stop(name)
-    _run(folder_of(name), {1: port})
+    start_node(name, 1, port)
     return f"127.0.0.1:{port}"
+
+
+def start_node(name: str, node: int, port: int, *, short_lived: bool = False) -> None:
+    """Start a node again that was stopped, on the data that it has; it listens at that port."""
+    _run(folder_of(name), {node: port}, short_lived=short_lived)
 
 
 def folder_of(name: str) -> pathlib.Path:
@@ -199,7 +204,7 @@ def _run(folder: pathlib.Path, ports: dict[int, int], heap: str = "512m", *, sho
         with (folder / f"{node}.log").open("ab") as log:
             command = java("kafka.Kafka", folder / f"{node}.properties", heap=heap, short_lived=short_lived)
             processes[node] = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
-    (folder / "pids").write_text(" ".join(str(process.pid) for process in processes.values()))
+        (folder / f"{node}.pid").write_text(str(processes[node].pid))
     deadline = time.monotonic() + START_TIMEOUT_S
     for node, process in processes.items():
         while not _listens(ports[node]):
@@ -300,10 +305,16 @@ def _write_client_files(folder: pathlib.Path, cluster: Cluster) -> None:
 
 def stop(name: str, first: int = signal.SIGTERM) -> None:
     """SIGTERM to every node, and SIGKILL after 20 s; harmless where none runs."""
-    file = folder_of(name) / "pids"
-    if not file.exists():
-        return
-    running = [pid for pid in map(int, file.read_text().split()) if _is_kafka(pid)]
+    _stop(list(folder_of(name).glob("*.pid")), first)
+
+
+def stop_node(name: str, node: int, first: int = signal.SIGTERM) -> None:
+    """The same to one node; it can be started again."""
+    _stop(list(folder_of(name).glob(f"{node}.pid")), first)
+
+
+def _stop(files: list[pathlib.Path], first: int) -> None:
+    running = [pid for pid in (int(file.read_text()) for file in files) if _is_kafka(pid)]
     for pid in running:
         os.kill(pid, first)
     deadline = time.monotonic() + STOP_TIMEOUT_S
@@ -312,7 +323,8 @@ def stop(name: str, first: int = signal.SIGTERM) -> None:
             for pid in running:
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.05)
-    file.unlink()
+    for file in files:
+        file.unlink()
 
 
 def _is_kafka(pid: int) -> bool:
