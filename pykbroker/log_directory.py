@@ -326,8 +326,9 @@ class LogDirectory:
         self.clock.call_later(max(10, min(shortest, _LONGEST_FLUSH_CHECK_MS)), flush)
 
     def _delete_segments(self, segments: list[LogSegment]) -> None:
+        """Under the names that say so, no others: their topic may have been deleted meanwhile, and made anew."""
         for segment in segments:
-            self._attempt(segment.delete)
+            self._attempt(segment.delete_marked)
 
     def _delete(self, name: str) -> None:
         self._attempt(lambda: self.files.delete(name))

@@ -13,6 +13,7 @@ from pykbroker.storage import loader
 from pykbroker.storage.memory_files import MemoryFiles
 
 TOPIC_ID = bytes(range(16))
+OTHER_ID = bytes(range(16, 32))
 SETTINGS = {
     "log.cleanup.policy": "compact",
     "log.cleaner.min.cleanable.ratio": "0.1",
@@ -119,6 +120,21 @@ def test_old_segments_are_deleted_after_their_delay(files, clock):
 
     clock.advance(seconds=2)
     assert not any(name.endswith(".deleted") for name in files.list("t-0"))
+
+
+def test_segments_that_were_to_go_take_nothing_of_a_topic_made_anew(files, clock):
+    settings = {"log.cleanup.policy": "delete", "log.retention.check.interval.ms": "10000", "log.segment.delete.delay.ms": "20000"}
+    directory = opened(files, clock, **settings)
+    write(directory.log_of("t", 0, TOPIC_ID), clock, b"k", b"old")
+    clock.advance(500, seconds=70)
+    assert any(name.endswith(".deleted") for name in files.list("t-0"))
+    directory.delete_log("t", 0)
+    log = directory.log_of("t", 0, OTHER_ID)
+    write(log, clock, b"k", b"new")
+
+    clock.advance(seconds=30)
+    assert values(log) == [b"new"]
+    assert files.size(log.active_segment.log_name)
 
 
 def test_where_a_log_begins_outlives_starts_in_which_nobody_asked_for_it(files, clock):
