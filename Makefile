@@ -29,7 +29,7 @@ stubs: $(VENV)/test.stamp
 	$(BIN)/python scripts/make_stubs.py
 
 docs: $(VENV)/test.stamp
-	$(BIN)/python -m pykbroker.config_page > docs/CONFIGS.md
+	$(BIN)/python -m pykbroker.config.page > docs/CONFIGS.md
 	$(BIN)/python scripts/make_limits_page.py
 	$(BIN)/python scripts/make_semantics_pages.py
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pykbroker.apis import ApiModule, served
 from pykbroker.broker import Broker
-from pykbroker.config_definitions import ResourceType, text_of
+from pykbroker.config import ResourceType, text_of
 from pykbroker.context import Answer, Close, Context
 from pykbroker.controller import Controller
 from pykbroker.coordinator.groups import GroupCoordinator

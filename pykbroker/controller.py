@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from pykbroker import internal_topics
-from pykbroker.config_definitions import ResourceType
+from pykbroker.config import ResourceType
 from pykbroker.later import Later, when
 from pykbroker.limits import MAX_AUTO_CREATED_TOPICS_PER_REQUEST
 from pykbroker.metadata import NO_LEADER, Topic

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from pykbroker.config_definitions import text_of
+from pykbroker.config import text_of
 from pykbroker.topic_names import CONSUMER_OFFSETS, SHARE_GROUP_STATE, TRANSACTION_STATE
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from pykbroker.broker import Listener
-from pykbroker.config_start import ConfigError
+from pykbroker.config import ConfigError
 
 if TYPE_CHECKING:
     from pykbroker.config import Configuration

@@ -7,7 +7,7 @@ replays what was written before, nobody has hung up anything yet.
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pykbroker.config_definitions import ResourceType
+from pykbroker.config import ResourceType
 from pykbroker.partition import Partition
 from pykbroker.protocol.messages import (
     BrokerRegistrationChangeRecord,

@@ -6,7 +6,7 @@ Replayed in this order they give the same state: features before all, brokers be
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from pykbroker.config_definitions import ResourceType
+from pykbroker.config import ResourceType
 from pykbroker.protocol.messages import (
     ConfigRecord,
     FeatureLevelRecord,

@@ -6,7 +6,7 @@ A partition's leader epoch rises with every start of its leader, as in Kafka: a 
 import base64
 from typing import TYPE_CHECKING
 
-from pykbroker.config_definitions import ResourceType, text_of
+from pykbroker.config import ResourceType, text_of
 from pykbroker.features import SUPPORTED_FEATURES
 from pykbroker.metadata import NO_LEADER, UNFENCED
 from pykbroker.protocol.messages import (

@@ -9,7 +9,7 @@ Not done    -
 Semantics   K-06, K-07, K-11.  Sources: KIP-133.
 """
 
-from pykbroker.config_changes import Altered, Resource, alter_all, replacement_records
+from pykbroker.config.changes import Altered, Resource, alter_all, replacement_records
 from pykbroker.context import Context
 from pykbroker.later import Later, when
 from pykbroker.protocol.errors import ErrorCode

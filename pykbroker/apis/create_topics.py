@@ -12,9 +12,8 @@ Semantics   A-01 … A-08, A-14, A-15, A-20 … A-22, M-12, M-13. Sources: KIP-4
 from collections import Counter
 from collections.abc import Mapping
 
-from pykbroker.config import Configuration
-from pykbroker.config_definitions import ResourceType
-from pykbroker.config_description import DYNAMIC_TOPIC_CONFIG, described_resource
+from pykbroker.config import Configuration, ResourceType
+from pykbroker.config.description import DYNAMIC_TOPIC_CONFIG, described_resource
 from pykbroker.context import Context
 from pykbroker.controller import CreatedTopic, NewTopic
 from pykbroker.later import Later, when

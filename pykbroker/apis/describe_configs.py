@@ -13,16 +13,16 @@ Semantics   K-01 … K-04, K-10, K-13.  Sources: KIP-133, KIP-226, KIP-412, KIP-
 from collections.abc import Hashable, Mapping
 
 from pykbroker.broker_loggers import logger_levels
-from pykbroker.config_changes import shortened
-from pykbroker.config_definitions import ConfigType, ResourceType, documentation
-from pykbroker.config_description import (
+from pykbroker.config import ResourceType
+from pykbroker.config.changes import shortened
+from pykbroker.config.definitions import ConfigType, definition_of, documentation
+from pykbroker.config.description import (
     DYNAMIC_BROKER_LOGGER_CONFIG,
     DescribedConfig,
     described_all_brokers,
     described_broker,
     described_resource,
 )
-from pykbroker.config_start import definition_of
 from pykbroker.context import Context
 from pykbroker.later import Later, in_slices, when
 from pykbroker.limits import MAX_DESCRIBED_BYTES

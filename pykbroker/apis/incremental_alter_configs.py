@@ -14,7 +14,8 @@ Semantics   K-05 … K-19.  Sources: KIP-339, KIP-412, KIP-714.
 from collections import Counter
 
 from pykbroker.broker_loggers import check_level, set_level
-from pykbroker.config_changes import (
+from pykbroker.config import ResourceType
+from pykbroker.config.changes import (
     Altered,
     Change,
     Operation,
@@ -25,7 +26,6 @@ from pykbroker.config_changes import (
     check_names_and_values,
     incremental_records,
 )
-from pykbroker.config_definitions import ResourceType
 from pykbroker.context import Context
 from pykbroker.coordinator.java_hash import in_map_order
 from pykbroker.later import Later, when

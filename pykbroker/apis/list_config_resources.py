@@ -11,7 +11,7 @@ Semantics   K-09.  Sources: KIP-714, KIP-1142.
 
 from collections.abc import Iterable
 
-from pykbroker.config_definitions import ResourceType
+from pykbroker.config import ResourceType
 from pykbroker.context import Context
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import ListConfigResourcesRequest, ListConfigResourcesResponse

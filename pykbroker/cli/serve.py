@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 
 from pykbroker.apis import served, served_names
 from pykbroker.config import ConfigError, Configuration
+from pykbroker.config.properties import Settings, merged_settings
 from pykbroker.listeners import LARGEST_PORT
-from pykbroker.properties import Settings, merged_settings
 from pykbroker.server.listening import ListenError
 from pykbroker.server.running import RunningBroker, StartError, open_data_directory
 from pykbroker.storage.checkpoints import CheckpointDamaged

@@ -5,7 +5,8 @@ import logging
 import pytest
 
 from pykbroker.broker import Broker
-from pykbroker.config_definitions import ResourceType, definitions
+from pykbroker.config import ResourceType
+from pykbroker.config.definitions import definitions
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import (
     AlterConfigsRequest,

@@ -4,7 +4,7 @@ import json
 import lzma
 from pathlib import Path
 
-from pykbroker.config import our_defaults
+from pykbroker.config.configuration import our_defaults
 from pykbroker.protocol.apis import API_BY_KEY
 from pykbroker.protocol.codec import decode
 from pykbroker.protocol.errors import ErrorCode

@@ -8,11 +8,19 @@ only log.retention.hours gives it, and counts as a default.
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
-from pykbroker.config_definitions import ConfigDefinition, ConfigType, ConfigValueError, ResourceType, Value, definitions, text_of
-from pykbroker.config_start import definition_of
+from pykbroker.config.definitions import (
+    ConfigDefinition,
+    ConfigType,
+    ConfigValueError,
+    ResourceType,
+    Value,
+    definition_of,
+    definitions,
+    text_of,
+)
 
 if TYPE_CHECKING:
-    from pykbroker.config import Configuration
+    from pykbroker.config.configuration import Configuration
 
 DYNAMIC_TOPIC_CONFIG = 1
 DYNAMIC_BROKER_CONFIG = 2

@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from pykbroker.config_definitions import ConfigValueError, ResourceType, Value, definitions
-from pykbroker.config_start import ConfigError, check_static
+from pykbroker.config.definitions import ConfigValueError, ResourceType, Value, definitions
+from pykbroker.config.start_rules import check_static
 
 if TYPE_CHECKING:
-    from pykbroker.config_description import DescribedConfig
+    from pykbroker.config.description import DescribedConfig
     from pykbroker.protocol.messages import ConfigRecord
-__all__ = ["ConfigError", "Configuration", "GroupConfig", "OurDefault", "TopicConfig", "our_defaults"]
 
 
 @dataclass(slots=True, frozen=True)
@@ -291,7 +290,7 @@ class Configuration:
 
     def described_topic(self, topic_name: str, overrides: Overrides | None = None) -> "list[DescribedConfig]":
         """Every config of a topic as clients see it, in Kafka's order; with `overrides`, of a topic that would have those of its own."""
-        from pykbroker.config_description import described_resource
+        from pykbroker.config.description import described_resource
 
         own = self.overrides(ResourceType.TOPIC, topic_name) if overrides is None else overrides
         if own:
@@ -302,6 +301,6 @@ class Configuration:
 
     def validate_topic_configs(self, configs: Mapping[str, str | None]) -> None:
         """Whether a topic may have these of its own. Raises KafkaError: INVALID_CONFIG, or INVALID_REQUEST for a null."""
-        from pykbroker.config_rules import check_topic
+        from pykbroker.config.rules import check_topic
 
         check_topic(self, configs)

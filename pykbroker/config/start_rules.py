@@ -7,9 +7,7 @@ encrypted listener) and is not served is refused too: to start without the guard
 import re
 from collections.abc import Mapping
 
-from pykbroker.config_definitions import ConfigDefinition, ConfigType, ConfigValueError, ResourceType, definitions
-
-LISTENER_PREFIX = "listener.name."
+from pykbroker.config.definitions import ConfigDefinition, ConfigType, ConfigValueError, ResourceType, definition_of, definitions
 
 
 class ConfigError(ValueError):
@@ -28,19 +26,6 @@ def check_static(given: Mapping[str, str], origins: Mapping[str, str]) -> None:
         _check_value(definition, name, text, where)
     _check_not_served(given, origins)
     _check_pairs(given, origins)
-
-
-def definition_of(name: str) -> ConfigDefinition | None:
-    """The broker's config that `name` sets: itself, or the one behind `listener.name.LISTENER.[MECHANISM.]`."""
-    brokers = definitions(ResourceType.BROKER)
-    if not name.startswith(LISTENER_PREFIX):
-        return brokers.get(name)
-    base = name.removeprefix(LISTENER_PREFIX)
-    while "." in base:
-        base = base.partition(".")[2]
-        if base in brokers:
-            return brokers[base]
-    return None
 
 
 def unknown_key_sentence(name: str, where: str = "") -> str:

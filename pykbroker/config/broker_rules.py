@@ -6,12 +6,11 @@ The codes and what is refused are Kafka's; the sentences are our own.
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
-from pykbroker.config_definitions import ConfigDefinition, ConfigType, ConfigValueError, Value, text_of
-from pykbroker.config_start import LISTENER_PREFIX, definition_of
+from pykbroker.config.definitions import LISTENER_PREFIX, ConfigDefinition, ConfigType, ConfigValueError, Value, definition_of, text_of
 from pykbroker.protocol.errors import ErrorCode, KafkaError
 
 if TYPE_CHECKING:
-    from pykbroker.config import Configuration
+    from pykbroker.config.configuration import Configuration
 
 
 def check_broker(configuration: "Configuration", node_id: int, configs: Mapping[str, str], *, on_all_brokers: bool) -> None:

@@ -8,11 +8,11 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from pykbroker.config_definitions import ConfigValueError, ResourceType, Value, definitions
+from pykbroker.config.definitions import ConfigValueError, ResourceType, Value, definitions
 from pykbroker.protocol.errors import ErrorCode, KafkaError
 
 if TYPE_CHECKING:
-    from pykbroker.config import Configuration
+    from pykbroker.config.configuration import Configuration
 
 
 def check_topic(configuration: "Configuration", configs: Mapping[str, str | None]) -> None:

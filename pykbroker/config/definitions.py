@@ -1,4 +1,4 @@
-r"""What each of Kafka's configs is: its type, default, rule, and who may change it at run time; all of it from `config_tables/*.tsv`.
+r"""What each of Kafka's configs is: its type, default, rule, and who may change it at run time; all of it from `tables/*.tsv`.
 
 One table per kind of resource. A row stands where Kafka lists the config in its answers. `rule` is empty or one of
     >=N   A..B   A..B or N   not empty   one of a,b   any case of a,b   each of a,b   throttled replicas   offset reset
@@ -14,6 +14,8 @@ from functools import cache
 from pkgutil import get_data
 
 Value = bool | int | float | str | list[str] | None
+
+LISTENER_PREFIX = "listener.name."
 
 
 class ConfigType(IntEnum):
@@ -113,6 +115,19 @@ def definitions(resource_type: ResourceType) -> Mapping[str, ConfigDefinition]:
     }
 
 
+def definition_of(name: str) -> ConfigDefinition | None:
+    """The broker's config that `name` sets: itself, or the one behind `listener.name.LISTENER.[MECHANISM.]`."""
+    brokers = definitions(ResourceType.BROKER)
+    if not name.startswith(LISTENER_PREFIX):
+        return brokers.get(name)
+    base = name.removeprefix(LISTENER_PREFIX)
+    while "." in base:
+        base = base.partition(".")[2]
+        if base in brokers:
+            return brokers[base]
+    return None
+
+
 @cache
 def documentation(resource_type: ResourceType) -> Mapping[str, str]:
     """What each config is for, in a sentence; read when somebody asks."""
@@ -151,7 +166,7 @@ _TABLES = {
 
 
 def _rows(table: str) -> list[list[str]]:
-    text = (get_data("pykbroker", f"config_tables/{table}.tsv") or b"").decode()
+    text = (get_data("pykbroker.config", f"tables/{table}.tsv") or b"").decode()
     return [line.split("\t") for line in text.splitlines()[1:]]
 
 

@@ -9,10 +9,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
-from pykbroker.config_broker_rules import check_broker, check_min_insync_replicas
-from pykbroker.config_definitions import ConfigType, ResourceType, definitions, text_of
-from pykbroker.config_rules import check_client_metrics, check_group, check_topic
-from pykbroker.config_start import definition_of
+from pykbroker.config.broker_rules import check_broker, check_min_insync_replicas
+from pykbroker.config.definitions import ConfigType, ResourceType, definition_of, definitions, text_of
+from pykbroker.config.rules import check_client_metrics, check_group, check_topic
 from pykbroker.later import Later, in_slices, when, when_all
 from pykbroker.limits import ITEMS_PER_SLICE
 from pykbroker.protocol.errors import ErrorCode, KafkaError

@@ -3,8 +3,8 @@
 import pytest
 
 from pykbroker.config import ConfigError, Configuration
+from pykbroker.config.properties import Property, config_name, merged_settings, parse_properties
 from pykbroker.listeners import listeners_of
-from pykbroker.properties import Property, config_name, merged_settings, parse_properties
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from pykbroker.config_start import ConfigError, definition_of, unknown_key_sentence
+from pykbroker.config.definitions import definition_of
+from pykbroker.config.start_rules import ConfigError, unknown_key_sentence
 
 
 @dataclass(slots=True)
