@@ -12,14 +12,14 @@ from pykbroker.apis import ApiModule, served
 from pykbroker.broker import Broker
 from pykbroker.config import ResourceType, text_of
 from pykbroker.context import Answer, Close, Context
-from pykbroker.controller import Controller
 from pykbroker.coordinator.groups import GroupCoordinator
 from pykbroker.fetch_sessions import FetchSessions
 from pykbroker.later import Later
 from pykbroker.limits import MAX_ARRAY_ELEMENTS_PER_REQUEST
 from pykbroker.log_directory import LogDirectory, topic_id_text
 from pykbroker.metadata import Metadata
-from pykbroker.metadata_log import MetadataLog
+from pykbroker.metadata.controller import Controller
+from pykbroker.metadata.log import MetadataLog
 from pykbroker.produce_lane import FIRST_VERSION as FIRST_VERSION_WITH_LANES
 from pykbroker.produce_lane import ProduceLanes
 from pykbroker.protocol.apis import API_BY_KEY

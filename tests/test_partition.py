@@ -5,7 +5,7 @@ import tracemalloc
 
 import pytest
 
-from pykbroker.controller import NewTopic
+from pykbroker.metadata.controller import NewTopic
 from pykbroker.protocol.records import BatchProperties, NewRecord, build_batch
 from pykbroker.storage.memory_files import MemoryFiles
 

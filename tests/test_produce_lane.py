@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from pykbroker.controller import NewTopic
 from pykbroker.later import Later
+from pykbroker.metadata.controller import NewTopic
 from pykbroker.produce_lane import ProduceLanes
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.header import read_response, request_frame

@@ -7,7 +7,7 @@ FETCH, SESSIONS, PARTITION, LOG = "pykbroker.apis.fetch", "pykbroker.fetch_sessi
 LIST_OFFSETS = "pykbroker.apis.list_offsets"
 REBALANCE, GROUP, GROUPS = "pykbroker.coordinator.rebalance", "pykbroker.coordinator.classic_group", "pykbroker.coordinator.groups"
 OFFSETS, OFFSET_FETCH = "pykbroker.coordinator.offsets", "pykbroker.apis.offset_fetch"
-CONFIG_CHANGES, CONTROLLER, METADATA = "pykbroker.config.changes", "pykbroker.controller", "pykbroker.apis.metadata"
+CONFIG_CHANGES, CONTROLLER, METADATA = "pykbroker.config.changes", "pykbroker.metadata.controller", "pykbroker.apis.metadata"
 
 FAULTS = [
     # -- Produce -------------------------------------------------------------------------------------------------

@@ -15,8 +15,8 @@ from functools import cache
 
 from pykbroker.apis import served, served_names
 from pykbroker.context import Context
-from pykbroker.features import SUPPORTED_FEATURES
 from pykbroker.metadata import Metadata
+from pykbroker.metadata.features import SUPPORTED_FEATURES
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.header import API_VERSIONS
 from pykbroker.protocol.messages import ApiVersionsRequest, ApiVersionsResponse

@@ -12,8 +12,8 @@ Semantics   A-10, A-16, A-22. Sources: KIP-195.
 from collections import Counter
 
 from pykbroker.context import Context
-from pykbroker.controller import MorePartitions
 from pykbroker.later import Later, when
+from pykbroker.metadata.controller import MorePartitions
 from pykbroker.protocol.errors import ErrorCode, KafkaError
 from pykbroker.protocol.messages import CreatePartitionsRequest, CreatePartitionsResponse
 

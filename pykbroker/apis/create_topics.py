@@ -15,8 +15,8 @@ from collections.abc import Mapping
 from pykbroker.config import Configuration, ResourceType
 from pykbroker.config.description import DYNAMIC_TOPIC_CONFIG, described_resource
 from pykbroker.context import Context
-from pykbroker.controller import CreatedTopic, NewTopic
 from pykbroker.later import Later, when
+from pykbroker.metadata.controller import CreatedTopic, NewTopic
 from pykbroker.protocol.encoder import SharedArray
 from pykbroker.protocol.errors import ErrorCode, KafkaError
 from pykbroker.protocol.messages import CreateTopicsRequest, CreateTopicsResponse

@@ -3,8 +3,8 @@
 import pytest
 
 from pykbroker.context import Close
-from pykbroker.controller import NewTopic
 from pykbroker.later import Later
+from pykbroker.metadata.controller import NewTopic
 from pykbroker.protocol.apis import API_BY_KEY
 from pykbroker.protocol.header import read_response, request_frame
 from pykbroker.protocol.messages import FetchRequest, ListOffsetsRequest, ProduceRequest

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pykbroker.controller import NewTopic
+from pykbroker.metadata.controller import NewTopic
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import DescribeTopicPartitionsRequest, FenceBrokerRecord, PartitionChangeRecord
 

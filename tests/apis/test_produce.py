@@ -4,8 +4,8 @@ import pytest
 
 from pykbroker.broker import Broker, Listener
 from pykbroker.context import Close
-from pykbroker.controller import NewTopic
 from pykbroker.later import Later
+from pykbroker.metadata.controller import NewTopic
 from pykbroker.protocol.compression import CompressionType
 from pykbroker.protocol.crc32c import crc32c
 from pykbroker.protocol.errors import ErrorCode

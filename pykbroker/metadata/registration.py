@@ -7,8 +7,8 @@ import base64
 from typing import TYPE_CHECKING
 
 from pykbroker.config import ResourceType, text_of
-from pykbroker.features import SUPPORTED_FEATURES
-from pykbroker.metadata import NO_LEADER, UNFENCED
+from pykbroker.metadata.features import SUPPORTED_FEATURES
+from pykbroker.metadata.state import NO_LEADER, UNFENCED
 from pykbroker.protocol.messages import (
     BrokerRegistrationChangeRecord,
     ConfigRecord,
@@ -22,7 +22,7 @@ from pykbroker.storage.checkpoints import META_PROPERTIES, read_properties
 if TYPE_CHECKING:
     from pykbroker.broker import Broker
     from pykbroker.cluster import Cluster
-    from pykbroker.metadata import Metadata
+    from pykbroker.metadata.state import Metadata
 
 _SECURITY_PROTOCOLS = {"PLAINTEXT": 0, "SSL": 1, "SASL_PLAINTEXT": 2, "SASL_SSL": 3}
 _UNASSIGNED_DIRECTORY = bytes(16)

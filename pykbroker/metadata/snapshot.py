@@ -19,7 +19,7 @@ from pykbroker.protocol.messages import (
 
 if TYPE_CHECKING:
     from pykbroker.config import Configuration
-    from pykbroker.metadata import Metadata, Registration, Topic
+    from pykbroker.metadata.state import Metadata, Registration, Topic
 
 
 def snapshot_records(metadata: "Metadata", config: "Configuration") -> Iterator[Message]:

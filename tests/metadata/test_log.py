@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from pykbroker import metadata_log
-from pykbroker.controller import NewTopic
+from pykbroker.metadata import log as metadata_log
+from pykbroker.metadata.controller import NewTopic
 from pykbroker.protocol.messages import (
     ConfigRecord,
     FeatureLevelRecord,

@@ -5,8 +5,8 @@ import random
 import pytest
 
 from pykbroker.context import Close
-from pykbroker.controller import PRODUCER_IDS_PER_BLOCK, MorePartitions, NewTopic
 from pykbroker.later import Later
+from pykbroker.metadata.controller import PRODUCER_IDS_PER_BLOCK, MorePartitions, NewTopic
 from pykbroker.protocol.errors import ErrorCode, KafkaError
 from pykbroker.protocol.header import request_frame
 from pykbroker.protocol.messages import ConfigRecord, CreateTopicsRequest

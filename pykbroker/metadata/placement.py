@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pykbroker.protocol.errors import ErrorCode, KafkaError
 
 if TYPE_CHECKING:
-    from pykbroker.metadata import Registration
+    from pykbroker.metadata.state import Registration
 
 
 def place(partition_count: int, replication_factor: int, registrations: "Iterable[Registration]", start: int) -> list[list[int]]:

@@ -10,16 +10,16 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pykbroker import internal_topics
 from pykbroker.config import ResourceType
 from pykbroker.later import Later, when
 from pykbroker.limits import MAX_AUTO_CREATED_TOPICS_PER_REQUEST
-from pykbroker.metadata import NO_LEADER, Topic
-from pykbroker.metadata_snapshot import snapshot_records
+from pykbroker.metadata import internal_topics
+from pykbroker.metadata.placement import check_assignment, place
+from pykbroker.metadata.registration import new_cluster_records, registration_records
+from pykbroker.metadata.snapshot import snapshot_records
+from pykbroker.metadata.state import NO_LEADER, Topic
 from pykbroker.protocol.errors import ErrorCode, KafkaError
 from pykbroker.protocol.messages import ConfigRecord, Message, PartitionRecord, ProducerIdsRecord, RemoveTopicRecord, TopicRecord
-from pykbroker.registration import new_cluster_records, registration_records
-from pykbroker.replica_placement import check_assignment, place
 from pykbroker.topic_names import INTERNAL_TOPICS, why_invalid
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pykbroker.metadata import Registration
+from pykbroker.metadata.placement import check_assignment, place
 from pykbroker.protocol.errors import ErrorCode, KafkaError
 from pykbroker.protocol.messages import RegisterBrokerRecord
-from pykbroker.replica_placement import check_assignment, place
 
 
 def broker(node_id, rack=None, *, fenced=False):
