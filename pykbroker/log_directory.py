@@ -41,6 +41,7 @@ LONGEST_REOPEN_PAUSE_MS = 60_000
 """After a disk error a log is opened anew, each time that fails after twice the pause, up to this."""
 
 _LONGEST_FLUSH_CHECK_MS = 60_000
+_LONGEST_NAME = 255
 
 
 class LogDirectory:
@@ -64,8 +65,11 @@ class LogDirectory:
         self._not_opened_by_anybody: Callable[[], Iterable[PartitionId]] = tuple
         self._written_start_offsets: dict[checkpoints.TopicPartition, int] = {}
         self._written_cleaned: dict[checkpoints.TopicPartition, int] = {}
+        self._checkpointed: set[checkpoints.TopicPartition] = set()
+        """Of which logs the checkpoints on disk say something; maybe of logs that are gone."""
         self._log_configs: dict[str, tuple[TopicConfig, LogConfig]] = {}
         self._stopped = False
+        self._last_unique = 0
 
     def open(self) -> None:
         """Read what the last stop left, and clean up after deletions that it interrupted."""
@@ -73,7 +77,9 @@ class LogDirectory:
         self._start_offsets = checkpoints.read_offsets(self.files, checkpoints.LOG_START_OFFSETS)
         self._cleaned_up_to = checkpoints.read_offsets(self.files, checkpoints.CLEANED)
         self._written_cleaned = dict(self._cleaned_up_to)
+        self._written_start_offsets = dict(self._start_offsets)
         self._recovery_points = checkpoints.read_offsets(self.files, checkpoints.RECOVERY_POINTS)
+        self._checkpointed = {*self._start_offsets, *self._cleaned_up_to, *self._recovery_points}
         for name in self.files.list(""):
             if name.endswith("-delete"):
                 self.files.delete(name)
@@ -114,6 +120,7 @@ class LogDirectory:
         written_id = checkpoints.read_partition_metadata(self.files, directory)
         if written_id is None or written_id != topic_id_text(topic_id):
             self._make_room(directory, topic_id, written_id)
+            self._forget_namesake(key)
             opened = loader.create(self.files, directory, config, self.offload, now_ms)
         else:
             opened = loader.load(
@@ -137,32 +144,63 @@ class LogDirectory:
         return opened
 
     def _make_room(self, directory: str, topic_id: bytes, written_id: str | None) -> None:
-        """A new partition's directory; one of the same name is left over from a topic that was deleted, or was never finished."""
-        if written_id is not None or self.files.list(directory):
+        """A new partition's directory. One of the same name is left over from a topic that was deleted, or does not say any more whose it is.
+
+        Where it holds records it is set aside, as Kafka does it: nothing is thrown away on the word of a damaged file, or for want of one.
+        """
+        present = self.files.list(directory)
+        if any(name.endswith(".log") and self.files.size(f"{directory}/{name}") for name in present):
+            aside = self._new_name(directory, "stray")
+            log.error(
+                "The directory %s belongs to topic id %s, not to %s; its records are kept in %s, and may be deleted if nobody misses them",
+                directory,
+                written_id,
+                topic_id_text(topic_id),
+                aside,
+            )
+            self.files.rename(directory, aside)
+        elif written_id is not None or present:
             self.files.delete(directory)
         self.files.make_directory(directory)
         checkpoints.write_partition_metadata(self.files, directory, topic_id_text(topic_id))
 
+    def _forget_namesake(self, key: checkpoints.TopicPartition) -> None:
+        """What is written down about a log that is gone must not be taken, after a crash, for what is known of the one that is made now."""
+        if key in self._checkpointed:
+            self._forget_offsets(key)
+            self._write_checkpoints()
+
+    def _forget_offsets(self, key: checkpoints.TopicPartition) -> None:
+        for offsets in (self._start_offsets, self._recovery_points, self._cleaned_up_to):
+            offsets.pop(key, None)
+
+    def _new_name(self, directory: str, suffix: str) -> str:
+        """A name that no directory ever had, and no longer than a file system takes."""
+        self._last_unique = max(self._last_unique + 1, self.clock.now_ms)
+        topic, _, partition = directory.rpartition("-")
+        rest = f"-{partition}.{self._last_unique:x}-{suffix}"
+        return topic[: _LONGEST_NAME - len(rest)] + rest
+
     def delete_log(self, topic: str, partition: int) -> None:
-        """The partition is gone: its directory is renamed at once, and deleted after file.delete.delay.ms."""
-        self._start_offsets.pop((topic, partition), None)
-        self._recovery_points.pop((topic, partition), None)
-        self._cleaned_up_to.pop((topic, partition), None)
+        """The partition is gone: its directory is renamed at once, and deleted after file.delete.delay.ms. Who waits for a sync of it is told."""
+        self._forget_offsets((topic, partition))
+        self._log_configs.pop(topic, None)
         directory = f"{topic}-{partition}"
         self._uncleanable.discard(directory)
         deleted = self.logs.pop((topic, partition), None)
-        delay_ms = self.log_config(topic).file_delete_delay_ms if deleted is None else deleted.config.file_delete_delay_ms
-        if deleted is not None:
-            deleted.offline = "its topic was deleted"
-        elif not self.files.list(directory):
+        delay_ms = self.config.topic(topic).file_delete_delay_ms if deleted is None else deleted.config.file_delete_delay_ms
+        if deleted is None and not self.files.list(directory):
             return
-        doomed = f"{directory}.{self.clock.now_ms:x}-delete"
+        doomed = self._new_name(directory, "delete")
         try:
             self.files.rename(directory, doomed)
         except OSError as error:
             log.error("The directory %s could not be renamed: %s", directory, error)
-            return
-        self.clock.call_later(delay_ms, lambda: self._delete(doomed))
+        else:
+            self.clock.call_later(delay_ms, lambda: self._delete(doomed))
+        if deleted is not None:
+            deleted.on_offline = None
+            deleted.go_offline(KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, "its topic was deleted"))
 
     def reconfigure(self, partitions: Iterable[checkpoints.TopicPartition]) -> None:
         """The configuration of these partitions has changed; those without a log will see it when theirs is opened."""
@@ -198,14 +236,18 @@ class LogDirectory:
         if moved != self._written_start_offsets:
             checkpoints.write_offsets(self.files, checkpoints.LOG_START_OFFSETS, moved)
             self._written_start_offsets = moved
+            self._checkpointed |= moved.keys()
 
     def close(self, broker_epoch: int) -> None:
         """A clean stop: every log to disk, then the checkpoints, then the mark that says so."""
         self._stopped = True
         closing.close_all(self.files, self.logs.values())
-        self._write_checkpoints()
-        if all(one.offline is None for one in self.logs.values()):
-            checkpoints.leave_clean_shutdown_mark(self.files, broker_epoch)
+        try:
+            self._write_checkpoints()
+            if all(one.offline is None for one in self.logs.values()):
+                checkpoints.leave_clean_shutdown_mark(self.files, broker_epoch)
+        except OSError as error:
+            log.error("What would make the next start quick could not be written; it will check every log instead: %s", error)
 
     def _every(self, setting: str, work: Callable[[], Slices]) -> None:
         """Run `work`, slice by slice, each time the interval of that name has passed."""
@@ -293,12 +335,14 @@ class LogDirectory:
         self._write_checkpoints()
 
     def _write_checkpoints(self) -> None:
-        recovery_points = {key: one.recovery_point for key, one in self.logs.items() if one.recovery_point}
-        checkpoints.write_offsets(self.files, checkpoints.RECOVERY_POINTS, self._of_unopened(self._recovery_points) | recovery_points)
+        recovery_points = self._of_unopened(self._recovery_points)
+        recovery_points |= {key: one.recovery_point for key, one in self.logs.items() if one.recovery_point}
+        checkpoints.write_offsets(self.files, checkpoints.RECOVERY_POINTS, recovery_points)
         high_watermarks = {key: one.high_watermark for key, one in self.logs.items() if one.end_offset}
         checkpoints.write_offsets(self.files, checkpoints.HIGH_WATERMARKS, self._of_unopened(self._recovery_points) | high_watermarks)
         self._write_cleaned()
         self.checkpoint_start_offsets()
+        self._checkpointed = {*recovery_points, *self._written_cleaned, *self._written_start_offsets}
 
     def _write_cleaned(self) -> None:
         """How far each log is compacted: up to there gaps are no loss, also once its cleanup policy is another one (see `loader`)."""
@@ -307,6 +351,7 @@ class LogDirectory:
         if cleaned != self._written_cleaned:
             checkpoints.write_offsets(self.files, checkpoints.CLEANED, cleaned)
             self._written_cleaned = cleaned
+            self._checkpointed |= cleaned.keys()
 
     def _of_unopened(self, offsets: dict[checkpoints.TopicPartition, int]) -> dict[checkpoints.TopicPartition, int]:
         """What the last stop left of logs that nobody has asked for yet: it still holds."""

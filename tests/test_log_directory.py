@@ -1,5 +1,6 @@
 """What the broker does for its logs by itself, and what one start leaves for the next."""
 
+import errno
 import random
 
 import pytest
@@ -8,9 +9,11 @@ from pykbroker.clock import VirtualClock
 from pykbroker.config import Configuration
 from pykbroker.later import Later
 from pykbroker.log_directory import LogDirectory
+from pykbroker.protocol.errors import KafkaError
 from pykbroker.protocol.records import BatchProperties, NewRecord, batches, build_batch
 from pykbroker.storage import loader
-from pykbroker.storage.memory_files import MemoryFiles
+from pykbroker.storage.files import OsFiles
+from pykbroker.storage.memory_files import FaultyFiles, MemoryFiles
 
 TOPIC_ID = bytes(range(16))
 OTHER_ID = bytes(range(16, 32))
@@ -36,6 +39,12 @@ def clock():
 def at_once(work):
     later = Later()
     later.settle(work())
+    return later
+
+
+def offloaded(work, under_way):
+    later = Later()
+    under_way.append((work, later))
     return later
 
 
@@ -230,3 +239,93 @@ def test_one_damaged_log_does_not_keep_the_others_from_being_looked_after(files,
 
     assert values(good) == ([] if policy == "delete" else [b"3"])
     assert bad.start_offset == 0
+
+
+@pytest.mark.parametrize("settings", [{"log.cleanup.policy": "delete"}, {"log.cleanup.policy": "compact"}])
+def test_after_a_crash_a_topic_made_anew_does_not_begin_where_its_namesake_did(files, clock, settings):
+    settings = {**settings, "log.retention.ms": "-1"}
+    directory = opened(files, clock, **settings)
+    log = directory.log_of("t", 0, TOPIC_ID)
+    for _ in range(5):
+        write(log, clock, b"k", b"old")
+    log.delete_records(3)
+    directory.checkpoint_start_offsets()
+    directory.delete_log("t", 0)
+    write(directory.log_of("t", 0, OTHER_ID), clock, b"k", b"new")
+
+    directory = opened(files, clock, **settings)
+    assert values(directory.log_of("t", 0, OTHER_ID)) == [b"new"]
+
+
+@pytest.mark.parametrize("written_id", [b"", b"version: 0\ntopic_id: AAAAAAAAAAAAAAAAAAAAAA", b"version: 0\nwhat_id: ?"])
+def test_records_in_a_directory_that_does_not_say_whose_it_is_are_set_aside(files, clock, caplog, written_id):
+    directory = opened(files, clock)
+    write(directory.log_of("t", 0, TOPIC_ID), clock, b"k", b"precious")
+    directory.close(1)
+    files.put("t-0/partition.metadata", written_id)
+    directory = opened(files, clock)
+    write(directory.log_of("t", 0, TOPIC_ID), clock, b"k", b"new")
+
+    (aside,) = [name for name in files.list("") if name.endswith("-stray")]
+    assert b"precious" in files.read_whole(f"{aside}/{0:020d}.log")
+    assert f"kept in {aside}" in caplog.text
+    assert values(directory.log_of("t", 0, TOPIC_ID)) == [b"new"]
+
+
+def test_the_longest_name_can_be_deleted(tmp_path, clock):
+    files = OsFiles(str(tmp_path))
+    directory = opened(files, clock)
+    name = 249 * "n"
+    for topic_id in (TOPIC_ID, OTHER_ID):  # within one millisecond
+        write(directory.log_of(name, 0, topic_id), clock, b"k", b"1")
+        directory.delete_log(name, 0)
+    assert sum(one.endswith("-delete") for one in files.list("")) == 2
+
+    clock.advance(seconds=2)
+    assert [one for one in files.list("") if one.startswith("nn")] == []
+    files.close()
+
+
+def test_who_waits_for_a_sync_of_a_topic_that_is_deleted_is_told(files, clock):
+    under_way = []
+    directory = LogDirectory(
+        files, Configuration(SETTINGS | {"log.flush.interval.messages": "1"}), clock, lambda work: offloaded(work, under_way)
+    )
+    directory.open()
+    log = directory.log_of("t", 0, TOPIC_ID)
+    write(log, clock, b"k", b"1")
+    durable = log.durable_at(1)
+    done, synced = under_way.pop()
+    done()
+    directory.delete_log("t", 0)
+    synced.settle(None)
+
+    with pytest.raises(KafkaError, match="its topic was deleted"):
+        _ = durable.value
+
+
+def test_nothing_is_kept_of_topics_that_are_gone(files, clock):
+    directory = opened(files, clock)
+    for number in range(10):
+        write(directory.log_of(f"t{number}", 0, TOPIC_ID), clock, b"k", b"1")
+        directory.delete_log(f"t{number}", 0)
+
+    assert not directory._log_configs
+
+
+def test_a_stop_on_a_full_disk_is_no_clean_one_and_no_crash(files, clock, caplog):
+    is_full = False
+
+    def fault(operation, _name):
+        if is_full and operation in {"append", "replace", "put"}:
+            raise OSError(errno.ENOSPC, "the disk is full")
+
+    directory = opened(FaultyFiles(files, fault), clock)
+    write(directory.log_of("t", 0, TOPIC_ID), clock, b"k", b"1")
+    is_full = True
+    directory.close(1)
+    assert "the next start" in caplog.text
+
+    directory = opened(files, clock)
+    assert not directory.was_clean
+    assert values(directory.log_of("t", 0, TOPIC_ID)) == [b"1"]
