@@ -1,6 +1,8 @@
 """Z: ACLs: made, described, deleted; and which of them decides."""
 
-from pykbroker.compat.acls import (
+from pykbroker.compat.check import check
+from pykbroker.compat.expectations import NOT_EMPTY, expect, expect_equal, expect_that
+from pykbroker.compat.steps.acls import (
     ACLS,
     ALL,
     ALLOW,
@@ -36,11 +38,9 @@ from pykbroker.compat.acls import (
     put,
     take_away,
 )
-from pykbroker.compat.check import check
-from pykbroker.compat.configs import BROKER, describe, own_id
-from pykbroker.compat.expectations import NOT_EMPTY, expect, expect_equal, expect_that
+from pykbroker.compat.steps.configs import BROKER, describe, own_id
+from pykbroker.compat.steps.users import AUTHORIZER, SASL_LISTENER, USERS, User
 from pykbroker.compat.target import Target, eventually
-from pykbroker.compat.users import AUTHORIZER, SASL_LISTENER, USERS, User
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import CreateAclsRequest, DeleteAclsRequest, DescribeConfigsRequest, ListOffsetsRequest
 

@@ -16,9 +16,9 @@ from pykbroker.compat.sections.retention import (
     wait_for_records,
     wait_for_start,
 )
-from pykbroker.compat.tampering import batch_of, now_ms
+from pykbroker.compat.steps.batches import batch_of, now_ms
+from pykbroker.compat.steps.transactions import TRANSACTIONS, Transaction
 from pykbroker.compat.target import EARLIEST, Target, Topic, eventually
-from pykbroker.compat.transactions import TRANSACTIONS, Transaction
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.records import RecordBatch
 

@@ -1,7 +1,8 @@
 """K: IncrementalAlterConfigs and AlterConfigs: what may be set, appended, taken away and replaced, and what is refused."""
 
 from pykbroker.compat.check import check
-from pykbroker.compat.configs import (
+from pykbroker.compat.expectations import NOT_EMPTY, Unexpected, expect, expect_equal
+from pykbroker.compat.steps.configs import (
     ALL_BROKERS,
     APPEND,
     BROKER,
@@ -21,7 +22,6 @@ from pykbroker.compat.configs import (
     own_id,
     replace,
 )
-from pykbroker.compat.expectations import NOT_EMPTY, Unexpected, expect, expect_equal
 from pykbroker.compat.target import Target, Topic, eventually
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.header import read_response

@@ -3,7 +3,10 @@
 import time
 
 from pykbroker.compat.check import check
-from pykbroker.compat.configs import (
+from pykbroker.compat.expectations import NOT_EMPTY, at_least, expect, expect_equal, expect_that, one_of
+from pykbroker.compat.sections.retention import HALF_AN_HOUR_MS, QUICK_RETENTION, wait_for_start
+from pykbroker.compat.steps.batches import now_ms
+from pykbroker.compat.steps.configs import (
     ALL_BROKERS,
     APPEND,
     BROKER,
@@ -20,10 +23,7 @@ from pykbroker.compat.configs import (
     own_id,
     replace,
 )
-from pykbroker.compat.consumer_members import HEARTBEAT, described, member_of_all, topic_for_groups
-from pykbroker.compat.expectations import NOT_EMPTY, at_least, expect, expect_equal, expect_that, one_of
-from pykbroker.compat.sections.retention import HALF_AN_HOUR_MS, QUICK_RETENTION, wait_for_start
-from pykbroker.compat.tampering import now_ms
+from pykbroker.compat.steps.consumer_members import HEARTBEAT, described, member_of_all, topic_for_groups
 from pykbroker.compat.target import EARLIEST, Target, Topic, eventually
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import ApiVersionsRequest, ConsumerGroupHeartbeatRequest, ProduceResponse

@@ -1,7 +1,8 @@
 """K: DescribeConfigs and ListConfigResources: what is told of which resource, and where a value comes from."""
 
 from pykbroker.compat.check import check
-from pykbroker.compat.configs import (
+from pykbroker.compat.expectations import NOT_EMPTY, NULL_OR_EMPTY, expect, expect_equal, expect_that, one_of
+from pykbroker.compat.steps.configs import (
     ALL_BROKERS,
     BROKER,
     BROKER_LOGGER,
@@ -15,7 +16,6 @@ from pykbroker.compat.configs import (
     entry,
     own_id,
 )
-from pykbroker.compat.expectations import NOT_EMPTY, NULL_OR_EMPTY, expect, expect_equal, expect_that, one_of
 from pykbroker.compat.target import Target, eventually
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import DescribeConfigsRequest, ListConfigResourcesRequest

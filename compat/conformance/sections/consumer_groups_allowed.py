@@ -1,7 +1,9 @@
 """C: consumer groups of users who may not do everything, and in clusters that do not have them (KIP-848)."""
 
 from pykbroker.compat.check import check
-from pykbroker.compat.consumer_members import (
+from pykbroker.compat.expectations import expect, expect_equal
+from pykbroker.compat.steps.classic_members import ready_group
+from pykbroker.compat.steps.consumer_members import (
     HEARTBEAT,
     ConsumerMember,
     all_of,
@@ -12,10 +14,8 @@ from pykbroker.compat.consumer_members import (
     quick_group,
     topic_for_groups,
 )
-from pykbroker.compat.expectations import expect, expect_equal
-from pykbroker.compat.participants import ready_group
+from pykbroker.compat.steps.users import AUTHORIZER, USERS, User
 from pykbroker.compat.target import Target, eventually
-from pykbroker.compat.users import AUTHORIZER, USERS, User
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import (
     ApiVersionsRequest,

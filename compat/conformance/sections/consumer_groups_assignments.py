@@ -3,7 +3,9 @@
 import time
 
 from pykbroker.compat.check import check
-from pykbroker.compat.consumer_members import (
+from pykbroker.compat.expectations import expect, expect_equal, expect_that
+from pykbroker.compat.steps.classic_members import expect_seconds, ready_group
+from pykbroker.compat.steps.consumer_members import (
     HEARTBEAT,
     LEAVING,
     NONE_AT_ALL,
@@ -22,8 +24,6 @@ from pykbroker.compat.consumer_members import (
     shown_as,
     topic_for_groups,
 )
-from pykbroker.compat.expectations import expect, expect_equal, expect_that
-from pykbroker.compat.participants import expect_seconds, ready_group
 from pykbroker.compat.target import Target, Topic, eventually
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest

@@ -1,7 +1,9 @@
 """C: consumer groups as others see them: ConsumerGroupDescribe, ListGroups, and the APIs of other kinds of group (KIP-848)."""
 
 from pykbroker.compat.check import check
-from pykbroker.compat.consumer_members import (
+from pykbroker.compat.expectations import expect, expect_equal, expect_that
+from pykbroker.compat.steps.classic_members import NEVER_ISSUED, Participant, ready_group, stable
+from pykbroker.compat.steps.consumer_members import (
     HEARTBEAT,
     ConsumerMember,
     all_of,
@@ -13,8 +15,6 @@ from pykbroker.compat.consumer_members import (
     shown_as,
     topic_for_groups,
 )
-from pykbroker.compat.expectations import expect, expect_equal, expect_that
-from pykbroker.compat.participants import NEVER_ISSUED, Participant, ready_group, stable
 from pykbroker.compat.target import Target
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import (

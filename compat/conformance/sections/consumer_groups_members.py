@@ -3,7 +3,9 @@
 import time
 
 from pykbroker.compat.check import check
-from pykbroker.compat.consumer_members import (
+from pykbroker.compat.expectations import expect, expect_equal, expect_that
+from pykbroker.compat.steps.classic_members import expect_seconds, ready_group
+from pykbroker.compat.steps.consumer_members import (
     HEARTBEAT,
     LEAVING,
     LEAVING_FOR_A_WHILE,
@@ -21,8 +23,6 @@ from pykbroker.compat.consumer_members import (
     quick_group,
     topic_for_groups,
 )
-from pykbroker.compat.expectations import expect, expect_equal, expect_that
-from pykbroker.compat.participants import expect_seconds, ready_group
 from pykbroker.compat.target import Target
 from pykbroker.protocol.errors import ErrorCode
 

@@ -3,7 +3,10 @@
 import struct
 
 from pykbroker.compat.check import Settings, check
-from pykbroker.compat.consumer_members import (
+from pykbroker.compat.expectations import NOT_EMPTY, expect, expect_equal, expect_that
+from pykbroker.compat.steps.classic_members import Participant, ready_group, stable, wait_for_state
+from pykbroker.compat.steps.classic_members import described as described_classic
+from pykbroker.compat.steps.consumer_members import (
     HEARTBEAT,
     NONE_AT_ALL,
     ConsumerMember,
@@ -15,10 +18,7 @@ from pykbroker.compat.consumer_members import (
     quick_group,
     topic_for_groups,
 )
-from pykbroker.compat.expectations import NOT_EMPTY, expect, expect_equal, expect_that
-from pykbroker.compat.offset_requests import all_offsets_of, commit
-from pykbroker.compat.participants import Participant, ready_group, stable, wait_for_state
-from pykbroker.compat.participants import described as described_classic
+from pykbroker.compat.steps.offset_requests import all_offsets_of, commit
 from pykbroker.compat.target import Target, Topic, eventually
 from pykbroker.protocol.codec import decode, encode
 from pykbroker.protocol.errors import ErrorCode

@@ -1,13 +1,13 @@
 """C: offsets of a consumer group, committed and fetched by its members in their epochs (KIP-848)."""
 
 from pykbroker.compat.check import check
-from pykbroker.compat.consumer_members import HEARTBEAT, ConsumerMember, all_of, member_of_all, topic_for_groups
 from pykbroker.compat.expectations import expect, expect_equal, expect_that
-from pykbroker.compat.offset_requests import all_offsets_of, ask_for_group
-from pykbroker.compat.participants import NEVER_ISSUED, NO_GENERATION, commit_request
+from pykbroker.compat.steps.classic_members import NEVER_ISSUED, NO_GENERATION, commit_request
+from pykbroker.compat.steps.consumer_members import HEARTBEAT, ConsumerMember, all_of, member_of_all, topic_for_groups
+from pykbroker.compat.steps.offset_requests import all_offsets_of, ask_for_group
+from pykbroker.compat.steps.transaction_requests import add_offsets, commit_offset, new_producer
+from pykbroker.compat.steps.transaction_requests import commit as end_transaction
 from pykbroker.compat.target import Target, Topic, eventually
-from pykbroker.compat.transaction_requests import add_offsets, commit_offset, new_producer
-from pykbroker.compat.transaction_requests import commit as end_transaction
 from pykbroker.protocol.errors import ErrorCode
 
 COMMIT = ("OffsetCommit", "OffsetFetch", *HEARTBEAT)

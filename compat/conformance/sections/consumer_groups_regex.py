@@ -1,7 +1,9 @@
 """C: subscriptions by a regular expression, which the broker resolves (KIP-848)."""
 
 from pykbroker.compat.check import check
-from pykbroker.compat.consumer_members import (
+from pykbroker.compat.expectations import expect, expect_equal, expect_that
+from pykbroker.compat.steps.classic_members import ready_group
+from pykbroker.compat.steps.consumer_members import (
     HEARTBEAT,
     NONE_AT_ALL,
     ConsumerMember,
@@ -14,8 +16,6 @@ from pykbroker.compat.consumer_members import (
     quick_group,
     topic_for_groups,
 )
-from pykbroker.compat.expectations import expect, expect_equal, expect_that
-from pykbroker.compat.participants import ready_group
 from pykbroker.compat.target import Target, Topic
 from pykbroker.protocol.errors import ErrorCode
 

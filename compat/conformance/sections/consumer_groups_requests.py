@@ -1,7 +1,9 @@
 """C: what a consumer group's heartbeat must say and must not, and who is turned away (KIP-848)."""
 
 from pykbroker.compat.check import Settings, check
-from pykbroker.compat.consumer_members import (
+from pykbroker.compat.expectations import NOT_EMPTY, expect, expect_equal, expect_that
+from pykbroker.compat.steps.classic_members import ready_group
+from pykbroker.compat.steps.consumer_members import (
     HEARTBEAT,
     LEAVING,
     LEAVING_FOR_A_WHILE,
@@ -17,8 +19,6 @@ from pykbroker.compat.consumer_members import (
     quick_group,
     topic_for_groups,
 )
-from pykbroker.compat.expectations import NOT_EMPTY, expect, expect_equal, expect_that
-from pykbroker.compat.participants import ready_group
 from pykbroker.compat.target import Target, Topic
 from pykbroker.protocol.errors import ErrorCode
 

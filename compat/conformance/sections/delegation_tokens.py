@@ -6,8 +6,7 @@ from pykbroker.compat.check import Settings, check
 from pykbroker.compat.connection import Connection
 from pykbroker.compat.expectations import NOT_EMPTY, NotServed, Where, expect, expect_equal, expect_that
 from pykbroker.compat.security import Login, Security
-from pykbroker.compat.target import Target, eventually
-from pykbroker.compat.tokens import (
+from pykbroker.compat.steps.tokens import (
     AT_ONCE,
     DAY_MS,
     DELEGATION_TOKENS,
@@ -19,7 +18,8 @@ from pykbroker.compat.tokens import (
     new_token,
     session_by,
 )
-from pykbroker.compat.users import AUTHORIZER, CLIENT_CERTIFICATE, SASL_LISTENER, USERS, User, listeners
+from pykbroker.compat.steps.users import AUTHORIZER, CLIENT_CERTIFICATE, SASL_LISTENER, USERS, User, listeners
+from pykbroker.compat.target import Target, eventually
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import (
     DescribeDelegationTokenRequest,

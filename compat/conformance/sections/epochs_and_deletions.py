@@ -3,8 +3,8 @@
 from pykbroker.compat.check import check
 from pykbroker.compat.expectations import NOT_EMPTY, expect, expect_equal
 from pykbroker.compat.sections.produce_answers import delete_records_request, offsets_topic
+from pykbroker.compat.steps.transactions import TRANSACTIONS, Transaction, last_stable_offset
 from pykbroker.compat.target import EARLIEST, LATEST, Target, Topic
-from pykbroker.compat.transactions import TRANSACTIONS, Transaction, last_stable_offset
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import (
     DeleteRecordsRequest,

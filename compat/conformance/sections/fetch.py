@@ -2,9 +2,9 @@
 
 from pykbroker.compat.check import Settings, check
 from pykbroker.compat.expectations import NOT_EMPTY, expect, expect_equal, expect_that
-from pykbroker.compat.log_requests import PLENTY, READ_COMMITTED, UNKNOWN_ID, Answered, Wanted, answered, fetch_one, fetch_request
 from pykbroker.compat.sections.produce_answers import delete_records_request
-from pykbroker.compat.tampering import batch_of_size
+from pykbroker.compat.steps.batches import batch_of_size
+from pykbroker.compat.steps.log_requests import PLENTY, READ_COMMITTED, UNKNOWN_ID, Answered, Wanted, answered, fetch_one, fetch_request
 from pykbroker.compat.target import Target, Topic
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import CreateTopicsRequest, DeleteTopicsRequest, FetchRequest

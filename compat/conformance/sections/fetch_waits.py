@@ -5,9 +5,9 @@ import time
 from pykbroker.compat.check import check
 from pykbroker.compat.connection import Connection
 from pykbroker.compat.expectations import NOT_EMPTY, expect, expect_equal, expect_that
-from pykbroker.compat.log_requests import PLENTY, Wanted, answered, fetch_request
 from pykbroker.compat.sections.fetch import NOBODY, unknown_topic
-from pykbroker.compat.tampering import batch_of_size
+from pykbroker.compat.steps.batches import batch_of_size
+from pykbroker.compat.steps.log_requests import PLENTY, Wanted, answered, fetch_request
 from pykbroker.compat.target import Target
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import DeleteTopicsRequest, FetchRequest, FetchResponse

@@ -4,7 +4,7 @@ import time
 
 from pykbroker.compat.check import Settings, check
 from pykbroker.compat.expectations import NULL_OR_EMPTY, expect, expect_equal, expect_that, one_of
-from pykbroker.compat.participants import (
+from pykbroker.compat.steps.classic_members import (
     Participant,
     alone,
     commit_request,

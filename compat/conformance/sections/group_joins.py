@@ -5,7 +5,7 @@ import time
 
 from pykbroker.compat.check import Settings, check
 from pykbroker.compat.expectations import NOT_EMPTY, Where, expect, expect_equal, expect_that
-from pykbroker.compat.participants import (
+from pykbroker.compat.steps.classic_members import (
     NEVER_ISSUED,
     NO_GENERATION,
     SHORT_SESSIONS,

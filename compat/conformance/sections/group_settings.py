@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 
 from pykbroker.compat.check import Settings, check
-from pykbroker.compat.configs import GROUP, Change, alter, describe, entry
 from pykbroker.compat.expectations import NOT_EMPTY, expect, expect_equal, expect_that
-from pykbroker.compat.share_members import (
+from pykbroker.compat.steps.configs import GROUP, Change, alter, describe, entry
+from pykbroker.compat.steps.share_members import (
     ACCEPT,
     ACKNOWLEDGING,
     RENEW,
@@ -16,9 +16,9 @@ from pykbroker.compat.share_members import (
     reader,
     share_group,
 )
-from pykbroker.compat.share_members import described as share_group_described
-from pykbroker.compat.streams_members import SUBTOPOLOGY, StreamsMember, newcomer, streams_group, tasks_of, topology
-from pykbroker.compat.streams_members import described as streams_group_described
+from pykbroker.compat.steps.share_members import described as share_group_described
+from pykbroker.compat.steps.streams_members import SUBTOPOLOGY, StreamsMember, newcomer, streams_group, tasks_of, topology
+from pykbroker.compat.steps.streams_members import described as streams_group_described
 from pykbroker.compat.target import Target, eventually
 from pykbroker.protocol.errors import ErrorCode
 

@@ -2,7 +2,7 @@
 
 from pykbroker.compat.check import check
 from pykbroker.compat.expectations import expect, expect_equal, expect_that
-from pykbroker.compat.participants import (
+from pykbroker.compat.steps.classic_members import (
     NEVER_ISSUED,
     Participant,
     assignments_of,

@@ -1,12 +1,12 @@
 """H, R: clusters whose features say that there are no share groups, or no streams groups (KIP-1022); the APIs stay advertised all the same."""
 
 from pykbroker.compat.check import api_keys, check
-from pykbroker.compat.configs import BROKER, describe, own_id
 from pykbroker.compat.expectations import NOT_EMPTY, expect, expect_equal
-from pykbroker.compat.share_members import ShareMember, offsets, reader
-from pykbroker.compat.share_members import described as share_group_described
-from pykbroker.compat.streams_members import SUBTOPOLOGY, newcomer
-from pykbroker.compat.streams_members import described as streams_group_described
+from pykbroker.compat.steps.configs import BROKER, describe, own_id
+from pykbroker.compat.steps.share_members import ShareMember, offsets, reader
+from pykbroker.compat.steps.share_members import described as share_group_described
+from pykbroker.compat.steps.streams_members import SUBTOPOLOGY, newcomer
+from pykbroker.compat.steps.streams_members import described as streams_group_described
 from pykbroker.compat.target import Target, eventually
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import (

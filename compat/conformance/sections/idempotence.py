@@ -4,12 +4,12 @@ import time
 
 from pykbroker.compat.check import Settings, check
 from pykbroker.compat.expectations import NOT_EMPTY, at_least, expect, expect_equal, expect_that, one_of
-from pykbroker.compat.log_requests import produce_request_of
 from pykbroker.compat.sections.produce_answers import delete_records_request
 from pykbroker.compat.sections.produce_validation import expect_refused, log_start
-from pykbroker.compat.tampering import batch_of, now_ms
+from pykbroker.compat.steps.batches import batch_of, now_ms
+from pykbroker.compat.steps.log_requests import produce_request_of
+from pykbroker.compat.steps.transactions import TRANSACTIONS, Transaction
 from pykbroker.compat.target import LATEST, PATIENCE_S, Target, eventually
-from pykbroker.compat.transactions import TRANSACTIONS, Transaction
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import DescribeProducersRequest, DescribeProducersResponse, InitProducerIdRequest
 

@@ -4,8 +4,8 @@ import base64
 
 from pykbroker.compat.check import check
 from pykbroker.compat.expectations import NOT_EMPTY, expect, expect_equal, expect_that
+from pykbroker.compat.steps.transactions import TRANSACTIONS
 from pykbroker.compat.target import Target, Topic, eventually, produce_request
-from pykbroker.compat.transactions import TRANSACTIONS
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import (
     CreateTopicsRequest,

@@ -5,8 +5,7 @@ import time
 
 from pykbroker.compat.check import Settings, check
 from pykbroker.compat.expectations import expect, expect_equal, expect_that
-from pykbroker.compat.offset_requests import NOTHING, Offset, all_offsets_of, ask_for_group, commit, offsets_of
-from pykbroker.compat.participants import (
+from pykbroker.compat.steps.classic_members import (
     NEVER_ISSUED,
     NO_GENERATION,
     Participant,
@@ -21,6 +20,7 @@ from pykbroker.compat.participants import (
     stable,
     wait_for_state,
 )
+from pykbroker.compat.steps.offset_requests import NOTHING, Offset, all_offsets_of, ask_for_group, commit, offsets_of
 from pykbroker.compat.target import PATIENCE_S, Target, Topic
 from pykbroker.protocol.codec import encode
 from pykbroker.protocol.errors import ErrorCode

@@ -4,7 +4,9 @@ import lz4.frame
 
 from pykbroker.compat.check import check
 from pykbroker.compat.expectations import expect, expect_equal, expect_that
-from pykbroker.compat.log_requests import (
+from pykbroker.compat.sections.produce_validation import HOUR_MS, expect_refused, log_start, stored
+from pykbroker.compat.steps.batches import batch_of, batch_of_size, batch_with_payload, now_ms, patched
+from pykbroker.compat.steps.log_requests import (
     UNKNOWN_ID,
     Wanted,
     answered,
@@ -13,10 +15,8 @@ from pykbroker.compat.log_requests import (
     produce_all,
     produce_request_of,
 )
-from pykbroker.compat.sections.produce_validation import HOUR_MS, expect_refused, log_start, stored
-from pykbroker.compat.tampering import batch_of, batch_of_size, batch_with_payload, now_ms, patched
+from pykbroker.compat.steps.transactions import TRANSACTIONS, Transaction
 from pykbroker.compat.target import LATEST, Target, Topic, eventually, produce_request
-from pykbroker.compat.transactions import TRANSACTIONS, Transaction
 from pykbroker.protocol.compression import CompressionType
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import DeleteRecordsRequest, ProduceRequest

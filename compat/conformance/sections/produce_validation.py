@@ -2,8 +2,7 @@
 
 from pykbroker.compat.check import check
 from pykbroker.compat.expectations import NOT_EMPTY, NOT_NULL, expect, expect_equal, expect_that, one_of
-from pykbroker.compat.log_requests import produce_all
-from pykbroker.compat.tampering import (
+from pykbroker.compat.steps.batches import (
     after_header,
     batch_of,
     batch_of_size,
@@ -15,6 +14,7 @@ from pykbroker.compat.tampering import (
     record_bytes,
     record_fields,
 )
+from pykbroker.compat.steps.log_requests import produce_all
 from pykbroker.compat.target import LATEST, Target, Topic, produce_request
 from pykbroker.protocol.compression import CompressionType
 from pykbroker.protocol.errors import ErrorCode

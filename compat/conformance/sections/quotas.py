@@ -4,8 +4,8 @@ import math
 
 from pykbroker.compat.check import check
 from pykbroker.compat.expectations import NOT_EMPTY, Where, at_least, expect, expect_equal, expect_that
-from pykbroker.compat.quotas import CLIENT, LONGEST_WINDOW_MS, QUOTAS, SHORTEST_WINDOW_MS, USER, Client, set_quota, unset_quota
-from pykbroker.compat.tampering import batch_of
+from pykbroker.compat.steps.batches import batch_of
+from pykbroker.compat.steps.quotas import CLIENT, LONGEST_WINDOW_MS, QUOTAS, SHORTEST_WINDOW_MS, USER, Client, set_quota, unset_quota
 from pykbroker.compat.target import Target, Topic, eventually, produce_request
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import (

@@ -4,7 +4,7 @@ import math
 
 from pykbroker.compat.check import check
 from pykbroker.compat.expectations import NOT_EMPTY, expect, expect_equal
-from pykbroker.compat.quotas import (
+from pykbroker.compat.steps.quotas import (
     ANY_NAME,
     CLIENT,
     DEFAULT,

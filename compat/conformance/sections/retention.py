@@ -4,8 +4,8 @@ import time
 
 from pykbroker.compat.check import Settings, check
 from pykbroker.compat.expectations import Unexpected, expect, expect_equal, expect_that
-from pykbroker.compat.participants import expect_seconds
-from pykbroker.compat.tampering import batch_of, now_ms
+from pykbroker.compat.steps.batches import batch_of, now_ms
+from pykbroker.compat.steps.classic_members import expect_seconds
 from pykbroker.compat.target import EARLIEST, LATEST, PATIENCE_S, Target, Topic
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.records import RecordBatch, batches

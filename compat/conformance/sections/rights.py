@@ -1,6 +1,8 @@
 """Z: what is seen and done by who has some rights and lacks others."""
 
-from pykbroker.compat.acls import (
+from pykbroker.compat.check import Settings, check
+from pykbroker.compat.expectations import NOT_EMPTY, expect, expect_equal, expect_that
+from pykbroker.compat.steps.acls import (
     ALL,
     ALTER,
     CLUSTER,
@@ -24,12 +26,10 @@ from pykbroker.compat.acls import (
     filter_of,
     take_away,
 )
-from pykbroker.compat.check import Settings, check
-from pykbroker.compat.expectations import NOT_EMPTY, expect, expect_equal, expect_that
-from pykbroker.compat.rights import APIS, NEEDS, NO_CLUSTER, NO_GROUP, NO_TOPIC, new_world
+from pykbroker.compat.steps.rights import APIS, NEEDS, NO_CLUSTER, NO_GROUP, NO_TOPIC, new_world
+from pykbroker.compat.steps.transactions import TRANSACTIONS, Transaction
+from pykbroker.compat.steps.users import User
 from pykbroker.compat.target import Target, eventually
-from pykbroker.compat.transactions import TRANSACTIONS, Transaction
-from pykbroker.compat.users import User
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import (
     AlterClientQuotasRequest,

@@ -1,6 +1,6 @@
 """Z: what has to be allowed for an API to answer about topics, groups and transactions."""
 
-from pykbroker.compat.acls import (
+from pykbroker.compat.steps.acls import (
     ALTER,
     ALTER_CONFIGS,
     CREATE,
@@ -13,11 +13,11 @@ from pykbroker.compat.acls import (
     TRANSACTIONAL_ID,
     WRITE,
 )
-from pykbroker.compat.configs import GROUP as GROUP_CONFIGS
-from pykbroker.compat.configs import SET
-from pykbroker.compat.configs import TOPIC as TOPIC_CONFIGS
-from pykbroker.compat.rights import NO_GROUP, NO_TOPIC, NO_TRANSACTION, Case, World, register
-from pykbroker.compat.tampering import batch_of
+from pykbroker.compat.steps.batches import batch_of
+from pykbroker.compat.steps.configs import GROUP as GROUP_CONFIGS
+from pykbroker.compat.steps.configs import SET
+from pykbroker.compat.steps.configs import TOPIC as TOPIC_CONFIGS
+from pykbroker.compat.steps.rights import NO_GROUP, NO_TOPIC, NO_TRANSACTION, Case, World, register
 from pykbroker.compat.target import LATEST, produce_request
 from pykbroker.protocol import messages as kafka
 

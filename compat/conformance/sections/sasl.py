@@ -8,8 +8,8 @@ from pykbroker.compat.check import check
 from pykbroker.compat.connection import Connection
 from pykbroker.compat.expectations import NOT_EMPTY, expect, expect_equal, expect_that
 from pykbroker.compat.security import SCRAM_HASHES, Login, ScramClient, log_in, plain_message
+from pykbroker.compat.steps.users import MECHANISM_IDS, PLAIN_LOGIN, SASL_LISTENER, USERS, User, connect_to_log_in
 from pykbroker.compat.target import Target
-from pykbroker.compat.users import MECHANISM_IDS, PLAIN_LOGIN, SASL_LISTENER, USERS, User, connect_to_log_in
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import ApiVersionsRequest, Message, MetadataRequest, SaslAuthenticateRequest, SaslHandshakeRequest
 

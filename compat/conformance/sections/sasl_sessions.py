@@ -7,9 +7,9 @@ from pykbroker.compat.check import Settings, check
 from pykbroker.compat.connection import Connection
 from pykbroker.compat.expectations import NOT_EMPTY, Where, expect, expect_that
 from pykbroker.compat.security import Login, ScramClient, log_in
+from pykbroker.compat.steps.tokens import DELEGATION_TOKENS, TOKENS, login_by, new_token, session_by
+from pykbroker.compat.steps.users import SASL_LISTENER, USERS, User, connect_to_log_in
 from pykbroker.compat.target import Target
-from pykbroker.compat.tokens import DELEGATION_TOKENS, TOKENS, login_by, new_token, session_by
-from pykbroker.compat.users import SASL_LISTENER, USERS, User, connect_to_log_in
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import MetadataRequest, SaslAuthenticateRequest, SaslHandshakeRequest
 

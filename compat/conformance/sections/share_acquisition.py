@@ -3,10 +3,10 @@
 import time
 
 from pykbroker.compat.check import Settings, check
-from pykbroker.compat.configs import Change
 from pykbroker.compat.connection import NO_TAGS, raw_request
 from pykbroker.compat.expectations import expect, expect_equal, expect_that
-from pykbroker.compat.share_members import (
+from pykbroker.compat.steps.configs import Change
+from pykbroker.compat.steps.share_members import (
     ACCEPT,
     ACKNOWLEDGING,
     BATCH_OPTIMISED,
@@ -28,8 +28,8 @@ from pykbroker.compat.share_members import (
     second,
     share_group,
 )
+from pykbroker.compat.steps.transactions import TRANSACTIONS, Transaction
 from pykbroker.compat.target import PATIENCE_S, Target
-from pykbroker.compat.transactions import TRANSACTIONS, Transaction
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import ShareFetchRequest
 from pykbroker.protocol.records import batches

@@ -1,10 +1,10 @@
 """H: share groups and their members: heartbeats, epochs, assignments, what is told of them, and what other APIs make of them."""
 
 from pykbroker.compat.check import check
-from pykbroker.compat.configs import BROKER, entry, own_id
 from pykbroker.compat.expectations import NOT_EMPTY, NULL_OR_EMPTY, expect, expect_equal, expect_that
-from pykbroker.compat.participants import commit_request
-from pykbroker.compat.share_members import JOINING, LEAVING, ShareMember, configured_group, described, share_group
+from pykbroker.compat.steps.classic_members import commit_request
+from pykbroker.compat.steps.configs import BROKER, entry, own_id
+from pykbroker.compat.steps.share_members import JOINING, LEAVING, ShareMember, configured_group, described, share_group
 from pykbroker.compat.target import Target, eventually
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import (

@@ -2,7 +2,7 @@
 
 from pykbroker.compat.check import check
 from pykbroker.compat.expectations import NOT_EMPTY, at_least, expect, expect_equal, one_of
-from pykbroker.compat.share_members import ACKNOWLEDGING, CLOSING, RELEASE, Acquired, Batch, ShareMember, offsets, reader, share_group
+from pykbroker.compat.steps.share_members import ACKNOWLEDGING, CLOSING, RELEASE, Acquired, Batch, ShareMember, offsets, reader, share_group
 from pykbroker.compat.target import Target, eventually
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import (

@@ -4,7 +4,7 @@ import time
 
 from pykbroker.compat.check import Settings, check
 from pykbroker.compat.expectations import expect, expect_equal, expect_that
-from pykbroker.compat.share_members import (
+from pykbroker.compat.steps.share_members import (
     ACKNOWLEDGING,
     CLOSING,
     OPENING,

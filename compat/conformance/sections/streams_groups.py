@@ -1,10 +1,10 @@
 """R: streams groups: who may join with which topology, what is missing until there are tasks, what is told of them (KIP-1071)."""
 
 from pykbroker.compat.check import check
-from pykbroker.compat.configs import Change
 from pykbroker.compat.expectations import NOT_EMPTY, NULL_OR_EMPTY, expect, expect_equal, expect_that
-from pykbroker.compat.participants import commit_request
-from pykbroker.compat.streams_members import (
+from pykbroker.compat.steps.classic_members import commit_request
+from pykbroker.compat.steps.configs import Change
+from pykbroker.compat.steps.streams_members import (
     DELAYED,
     JOINING,
     LEAVING,

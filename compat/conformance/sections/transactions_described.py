@@ -4,8 +4,7 @@ import time
 
 from pykbroker.compat.check import check
 from pykbroker.compat.expectations import NOT_EMPTY, expect, expect_equal, expect_that
-from pykbroker.compat.target import Target, eventually
-from pykbroker.compat.transaction_requests import (
+from pykbroker.compat.steps.transaction_requests import (
     TRANSACTION,
     Identity,
     abort,
@@ -17,7 +16,8 @@ from pykbroker.compat.transaction_requests import (
     wait_for_transaction_coordinator,
     write,
 )
-from pykbroker.compat.transactions import TRANSACTIONS
+from pykbroker.compat.steps.transactions import TRANSACTIONS
+from pykbroker.compat.target import Target, eventually
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import DescribeTransactionsRequest, FindCoordinatorRequest, FindCoordinatorResponse
 

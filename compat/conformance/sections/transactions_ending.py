@@ -3,9 +3,8 @@
 from pykbroker.compat.check import check
 from pykbroker.compat.expectations import expect, expect_equal, expect_that
 from pykbroker.compat.sections.transactions_partitions import strangers
-from pykbroker.compat.tampering import patched
-from pykbroker.compat.target import Target, Topic, eventually
-from pykbroker.compat.transaction_requests import (
+from pykbroker.compat.steps.batches import patched
+from pykbroker.compat.steps.transaction_requests import (
     NO_EPOCH,
     NO_ID,
     Identity,
@@ -25,7 +24,8 @@ from pykbroker.compat.transaction_requests import (
     wait_for_transaction_state,
     write,
 )
-from pykbroker.compat.transactions import TRANSACTIONS, last_stable_offset
+from pykbroker.compat.steps.transactions import TRANSACTIONS, last_stable_offset
+from pykbroker.compat.target import Target, Topic, eventually
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import DeleteTopicsRequest, EndTxnRequest, EndTxnResponse
 from pykbroker.protocol.records import ControlRecordType, RecordBatch, batches, control_record_type

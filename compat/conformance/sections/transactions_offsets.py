@@ -1,14 +1,13 @@
 """T: offsets of a group that are committed with a transaction: AddOffsetsToTxn, TxnOffsetCommit, and what OffsetFetch shows meanwhile (KIP-98, KIP-447)."""
 
 from pykbroker.compat.check import check
-from pykbroker.compat.consumer_members import member_of_all
 from pykbroker.compat.expectations import expect, expect_equal, expect_that
-from pykbroker.compat.offset_requests import NO_EPOCH, NOTHING, Offset
-from pykbroker.compat.offset_requests import commit as commit_plainly
-from pykbroker.compat.participants import NEVER_ISSUED, NO_GENERATION, Participant, alone, ready_group, stable
 from pykbroker.compat.sections.transactions_partitions import strangers
-from pykbroker.compat.target import Target, Topic, eventually
-from pykbroker.compat.transaction_requests import (
+from pykbroker.compat.steps.classic_members import NEVER_ISSUED, NO_GENERATION, Participant, alone, ready_group, stable
+from pykbroker.compat.steps.consumer_members import member_of_all
+from pykbroker.compat.steps.offset_requests import NO_EPOCH, NOTHING, Offset
+from pykbroker.compat.steps.offset_requests import commit as commit_plainly
+from pykbroker.compat.steps.transaction_requests import (
     IN_TRANSACTION,
     Part,
     abort,
@@ -22,7 +21,8 @@ from pykbroker.compat.transaction_requests import (
     new_producer,
     old_epoch_error,
 )
-from pykbroker.compat.transactions import TRANSACTIONS
+from pykbroker.compat.steps.transactions import TRANSACTIONS
+from pykbroker.compat.target import Target, Topic, eventually
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import AddOffsetsToTxnRequest, EndTxnRequest, OffsetFetchRequest
 

@@ -5,8 +5,7 @@ import time
 from pykbroker.compat.check import Settings, check
 from pykbroker.compat.expectations import expect, expect_equal, expect_that
 from pykbroker.compat.sections.transactions_ending import markers_of
-from pykbroker.compat.target import Target, Topic, eventually
-from pykbroker.compat.transaction_requests import (
+from pykbroker.compat.steps.transaction_requests import (
     NO_EPOCH,
     NO_ID,
     Identity,
@@ -23,7 +22,8 @@ from pykbroker.compat.transaction_requests import (
     wait_for_transaction_state,
     write,
 )
-from pykbroker.compat.transactions import TRANSACTIONS, last_stable_offset
+from pykbroker.compat.steps.transactions import TRANSACTIONS, last_stable_offset
+from pykbroker.compat.target import Target, Topic, eventually
 from pykbroker.protocol.errors import ErrorCode
 
 QUICK_ABORTS = Settings((("transaction.abort.timed.out.transaction.cleanup.interval.ms", "200"),))

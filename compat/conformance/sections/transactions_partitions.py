@@ -1,10 +1,9 @@
 """T: which partitions are in a transaction: added before they are written (AddPartitionsToTxn), or by the write itself (KIP-98, KIP-890)."""
 
-from pykbroker.compat.acls import ACLS, CLUSTER, CLUSTER_ACTION, THE_CLUSTER, allow
 from pykbroker.compat.check import check
 from pykbroker.compat.expectations import expect, expect_equal, expect_that
-from pykbroker.compat.target import Target, eventually
-from pykbroker.compat.transaction_requests import (
+from pykbroker.compat.steps.acls import ACLS, CLUSTER, CLUSTER_ACTION, THE_CLUSTER, allow
+from pykbroker.compat.steps.transaction_requests import (
     Identity,
     Part,
     abort,
@@ -20,8 +19,9 @@ from pykbroker.compat.transaction_requests import (
     produce,
     write,
 )
-from pykbroker.compat.transactions import TRANSACTIONS, last_stable_offset
-from pykbroker.compat.users import AUTHORIZER, USERS, User
+from pykbroker.compat.steps.transactions import TRANSACTIONS, last_stable_offset
+from pykbroker.compat.steps.users import AUTHORIZER, USERS, User
+from pykbroker.compat.target import Target, eventually
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import AddPartitionsToTxnRequest, EndTxnRequest
 from pykbroker.protocol.records import batches

@@ -2,8 +2,7 @@
 
 from pykbroker.compat.check import Settings, check
 from pykbroker.compat.expectations import expect, expect_equal, expect_that
-from pykbroker.compat.target import Target, eventually
-from pykbroker.compat.transaction_requests import (
+from pykbroker.compat.steps.transaction_requests import (
     NO_EPOCH,
     NO_ID,
     Identity,
@@ -22,7 +21,8 @@ from pykbroker.compat.transaction_requests import (
     wait_for_transaction_state,
     write,
 )
-from pykbroker.compat.transactions import TRANSACTIONS
+from pykbroker.compat.steps.transactions import TRANSACTIONS
+from pykbroker.compat.target import Target, eventually
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import EndTxnRequest, InitProducerIdRequest, InitProducerIdResponse
 from pykbroker.protocol.records import batches

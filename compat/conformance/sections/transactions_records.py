@@ -2,12 +2,11 @@
 
 from pykbroker.compat.check import check
 from pykbroker.compat.expectations import expect, expect_equal
-from pykbroker.compat.log_requests import produce_request_of
 from pykbroker.compat.sections.transactions_ending import kinds_of_markers, markers_of
 from pykbroker.compat.sections.transactions_partitions import not_added_error
-from pykbroker.compat.tampering import batch_of
-from pykbroker.compat.target import Target, Topic
-from pykbroker.compat.transaction_requests import (
+from pykbroker.compat.steps.batches import batch_of
+from pykbroker.compat.steps.log_requests import produce_request_of
+from pykbroker.compat.steps.transaction_requests import (
     Identity,
     abort,
     begin,
@@ -21,7 +20,8 @@ from pykbroker.compat.transaction_requests import (
     write,
     write_marker,
 )
-from pykbroker.compat.transactions import TRANSACTIONS, last_stable_offset
+from pykbroker.compat.steps.transactions import TRANSACTIONS, last_stable_offset
+from pykbroker.compat.target import Target, Topic
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import ProduceResponse, WriteTxnMarkersRequest
 from pykbroker.protocol.records import ControlRecordType

@@ -2,10 +2,9 @@
 
 from pykbroker.compat.check import check
 from pykbroker.compat.expectations import NOT_EMPTY, expect, expect_equal
-from pykbroker.compat.participants import ready_group
 from pykbroker.compat.sections.transactions_offsets import OFFSETS
-from pykbroker.compat.target import Target, eventually
-from pykbroker.compat.transaction_requests import (
+from pykbroker.compat.steps.classic_members import ready_group
+from pykbroker.compat.steps.transaction_requests import (
     NO_EPOCH,
     NO_ID,
     Part,
@@ -21,6 +20,7 @@ from pykbroker.compat.transaction_requests import (
     wait_for_transaction_state,
     write,
 )
+from pykbroker.compat.target import Target, eventually
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import ApiVersionsRequest, UpdateFeaturesRequest
 

@@ -2,10 +2,10 @@
 
 from pykbroker.compat.check import check
 from pykbroker.compat.expectations import expect, expect_equal, expect_that
-from pykbroker.compat.log_requests import UNKNOWN_ID, produce_request_of
-from pykbroker.compat.tampering import batch_of
+from pykbroker.compat.steps.batches import batch_of
+from pykbroker.compat.steps.log_requests import UNKNOWN_ID, produce_request_of
+from pykbroker.compat.steps.users import AUTHORIZER, USERS, User
 from pykbroker.compat.target import LATEST, Target, Topic, eventually
-from pykbroker.compat.users import AUTHORIZER, USERS, User
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import (
     CreateAclsRequest,

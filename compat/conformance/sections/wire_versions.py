@@ -5,11 +5,11 @@ import struct
 from pykbroker.compat.check import check
 from pykbroker.compat.connection import NO_TAGS, raw_request
 from pykbroker.compat.expectations import Unexpected, at_least, expect, expect_equal, expect_that
-from pykbroker.compat.log_requests import produce_request_of
-from pykbroker.compat.tampering import batch_of
+from pykbroker.compat.steps.batches import batch_of
+from pykbroker.compat.steps.log_requests import produce_request_of
+from pykbroker.compat.steps.transactions import TRANSACTIONS, Transaction
+from pykbroker.compat.steps.users import SASL_LISTENER, connect_to_log_in
 from pykbroker.compat.target import Target, eventually
-from pykbroker.compat.transactions import TRANSACTIONS, Transaction
-from pykbroker.compat.users import SASL_LISTENER, connect_to_log_in
 from pykbroker.protocol.apis import API_BY_KEY
 from pykbroker.protocol.codec import encode
 from pykbroker.protocol.errors import ErrorCode

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from pykbroker.compat.expectations import expect, expect_equal, expect_that
-from pykbroker.compat.log_requests import produce_request_of
-from pykbroker.compat.tampering import batch_of
+from pykbroker.compat.steps.batches import batch_of
+from pykbroker.compat.steps.log_requests import produce_request_of
 from pykbroker.compat.target import PATIENCE_S, Target, Topic, eventually
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import (

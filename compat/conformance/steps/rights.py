@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, cast
 
-from pykbroker.compat.acls import (
+from pykbroker.compat.check import check
+from pykbroker.compat.expectations import expect_equal
+from pykbroker.compat.steps.acls import (
     ACLS,
     ALTER,
     ALTER_CONFIGS,
@@ -26,10 +28,8 @@ from pykbroker.compat.acls import (
     WRITE,
     allow,
 )
-from pykbroker.compat.check import check
-from pykbroker.compat.expectations import expect_equal
+from pykbroker.compat.steps.users import AUTHORIZER, SASL_LISTENER, USERS, User
 from pykbroker.compat.target import Target, Topic, eventually
-from pykbroker.compat.users import AUTHORIZER, SASL_LISTENER, USERS, User
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import Message, Struct
 

@@ -6,9 +6,9 @@ What is asked, and every answer that is no success, is in transaction_requests; 
 from collections.abc import Sequence
 
 from pykbroker.compat.expectations import expect
-from pykbroker.compat.log_requests import READ_COMMITTED
+from pykbroker.compat.steps.log_requests import READ_COMMITTED
+from pykbroker.compat.steps.transaction_requests import begin, end, new_producer, produce, transactional_batch
 from pykbroker.compat.target import LATEST, NOBODY, Target, Topic, eventually
-from pykbroker.compat.transaction_requests import begin, end, new_producer, produce, transactional_batch
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import ListOffsetsRequest
 

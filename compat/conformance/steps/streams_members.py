@@ -3,8 +3,8 @@
 import time
 from collections.abc import Sequence
 
-from pykbroker.compat.configs import GROUP, Change, alter, entry
 from pykbroker.compat.expectations import expect, expect_equal, expect_that
+from pykbroker.compat.steps.configs import GROUP, Change, alter, entry
 from pykbroker.compat.target import PATIENCE_S, Target, Topic, eventually
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import (

@@ -7,10 +7,10 @@ import hashlib
 import os
 from typing import TYPE_CHECKING, TypeVar
 
-from pykbroker.compat.configs import BROKER, own_id
 from pykbroker.compat.connection import Connection
 from pykbroker.compat.expectations import Unexpected, expect, expect_equal, expect_that
 from pykbroker.compat.security import FEWEST_ITERATIONS, SCRAM_HASHES, Login, Security
+from pykbroker.compat.steps.configs import BROKER, own_id
 from pykbroker.compat.target import Target, eventually
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import (

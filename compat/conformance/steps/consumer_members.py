@@ -5,11 +5,11 @@ from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
 from pykbroker.compat.check import Settings
-from pykbroker.compat.configs import GROUP, Change, Refusal, alter, describe
 from pykbroker.compat.expectations import Unexpected, expect, expect_equal, expect_that
-from pykbroker.compat.participants import ready_group
+from pykbroker.compat.steps.classic_members import ready_group
+from pykbroker.compat.steps.configs import GROUP, Change, Refusal, alter, describe
+from pykbroker.compat.steps.users import User
 from pykbroker.compat.target import PATIENCE_S, Target, Topic, eventually
-from pykbroker.compat.users import User
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import (
     ConsumerGroupDescribeRequest,

@@ -3,8 +3,8 @@
 from typing import NamedTuple
 
 from pykbroker.compat.expectations import expect, expect_equal
+from pykbroker.compat.steps.users import User
 from pykbroker.compat.target import Target, eventually
-from pykbroker.compat.users import User
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import CreateAclsRequest, CreateAclsResponse, DeleteAclsRequest, DescribeAclsRequest, DescribeAclsResponse
 

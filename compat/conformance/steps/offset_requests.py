@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pykbroker.compat.expectations import expect, expect_equal
-from pykbroker.compat.participants import commit_request
+from pykbroker.compat.steps.classic_members import commit_request
 from pykbroker.compat.target import Target, Topic
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import OffsetFetchRequest, OffsetFetchResponse

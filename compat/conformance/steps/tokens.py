@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pykbroker.compat.connection import Connection
 from pykbroker.compat.expectations import expect
 from pykbroker.compat.security import Login, log_in
+from pykbroker.compat.steps.users import User, connect_to_log_in
 from pykbroker.compat.target import eventually
-from pykbroker.compat.users import User, connect_to_log_in
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import (
     CreateDelegationTokenRequest,

@@ -4,8 +4,8 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, TypeVar
 
-from pykbroker.compat.configs import GROUP, Change, alter, entry
 from pykbroker.compat.expectations import Unexpected, expect, expect_equal, expect_that
+from pykbroker.compat.steps.configs import GROUP, Change, alter, entry
 from pykbroker.compat.target import PATIENCE_S, Target, Topic, eventually
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import (
