@@ -126,6 +126,15 @@ def test_a_directory_that_may_not_be_written_is_named(tmp_path) -> None:
     assert "may not be written" in refused("--listen", "127.0.0.1:0", "--data-dir", str(tmp_path / "data"))
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no limit of a file's size here")
+def test_a_full_disk_is_named(tmp_path) -> None:
+    command = ["sh", "-c", 'ulimit -f 0; exec "$@"', "sh", *COMMAND, "serve", "--listen", "127.0.0.1:0", "--data-dir", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False, env=PLAIN_ENVIRONMENT)
+    assert done.returncode == 1
+    assert f"data directory {tmp_path} cannot be read, or nothing can be written there: File too large" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 def test_another_nodes_directory_is_refused(tmp_path) -> None:
     with serving("--listen", "127.0.0.1:0", "--data-dir", str(tmp_path)) as (process, _):
         process.terminate()

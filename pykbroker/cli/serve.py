@@ -18,6 +18,7 @@ from pykbroker.apis import served, served_names
 from pykbroker.config import ConfigError, Configuration
 from pykbroker.config.properties import Settings, merged_settings
 from pykbroker.listeners import LARGEST_PORT
+from pykbroker.protocol.errors import KafkaError
 from pykbroker.server.listening import ListenError
 from pykbroker.server.running import RunningBroker, StartError, open_data_directory
 from pykbroker.storage.checkpoints import CheckpointDamaged
@@ -144,8 +145,10 @@ async def _serve(configuration: Configuration, files: "Files", data_directory: s
     try:
         broker = RunningBroker(configuration, files)
         await broker.start()
-    except BaseException:
+    except BaseException as error:
         files.close()
+        if isinstance(error, (OSError, KafkaError)) and not isinstance(error, ListenError):
+            raise StartError(_why_unusable(data_directory, error)) from error
         raise
     _announce(configuration, broker.bootstrap, data_directory)
     await _load_the_rest()
@@ -153,6 +156,13 @@ async def _serve(configuration: Configuration, files: "Files", data_directory: s
     gc.freeze()  # What is here now stays; the collector need not walk it again and again.
     await stop.wait()
     await broker.stop()
+
+
+def _why_unusable(data_directory: str | None, error: OSError | KafkaError) -> str:
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    file_name = getattr(error, "filename", None)
+    where = f" ({file_name})" if file_name else ""
+    return f"What is in the data directory {data_directory} cannot be read, or nothing can be written there: {reason}{where}."
 
 
 async def _load_the_rest() -> None:
