@@ -5,7 +5,6 @@ reproducible from its seed, and a test needs no event loop.
 """
 
 import logging
-from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from pykbroker.apis import ApiModule, served
@@ -31,6 +30,8 @@ from pykbroker.protocol.wire import Buffer, Malformed, Unencodable
 from pykbroker.storage.checkpoints import META_PROPERTIES, CheckpointDamaged, read_properties, write_properties
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from pykbroker.clock import Clock
     from pykbroker.config import Configuration
     from pykbroker.context import Offload, Random
@@ -76,7 +77,7 @@ class Cluster:
         self.logs.open()
         self.metadata_log.open(clean=self.logs.was_clean)
         for offset, record in self.metadata_log.replay():
-            self._replay(offset, record)
+            self.replay(offset, record)
         self.controller.start()
         if not self.logs.was_clean:
             self.logs.open_all(self._partitions())
@@ -114,14 +115,8 @@ class Cluster:
             )
         self.metadata.cluster_id = known["cluster.id"]
 
-    def append_metadata(self, records: Sequence[Message]) -> Later[None] | None:
-        """The controller's decision: written, replayed, and durable when the Later says so (None: now). Raises KafkaError when the disk fails."""
-        first_offset, durable = self.metadata_log.append(records)
-        for number, record in enumerate(records):
-            self._replay(first_offset + number, record)
-        return durable
-
-    def _replay(self, offset: int, record: Message) -> None:
+    def replay(self, offset: int, record: Message) -> None:
+        """A record of the metadata log is true from now on."""
         if isinstance(record, ConfigRecord):
             self.config.replay(record)
         self.metadata.replay(record, offset)

@@ -4,8 +4,8 @@ A `Later` carries a value or the exception that took its place. What was hung on
 thread that owns the broker. Handlers are written for values and Laters alike with `when` and `when_all`.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Generic, TypeVar, cast
+from collections.abc import Callable, Generator, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 if TYPE_CHECKING:
     from pykbroker.clock import Clock
@@ -140,3 +140,43 @@ def in_slices(clock: "Clock", items: Sequence[T], work: Callable[[T], U], size: 
 
     clock.call_later(0, go_on)
     return result
+
+
+Slices = Generator[Later[Any] | None, None, T]
+"""Work in pieces: after None others have their turn, after a Later it goes on once that is settled, whatever with. At its end it gives a T."""
+
+
+def in_turns(clock: "Clock", work: Slices[T]) -> T | Later[T]:
+    """Do `work`, slice by slice: its value at once where it never has to wait. What it raises is raised, or fails the Later."""
+    try:
+        given = _next_wait(work)
+    except StopIteration as finished:
+        return cast("T", finished.value)
+    result: Later[T] = Later()
+
+    def go_on(_settled: object = None) -> None:
+        try:
+            given = _next_wait(work)
+        except StopIteration as finished:
+            result.settle(finished.value)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to who waits for the result
+            result.fail(error)
+        else:
+            wait(given)
+
+    def wait(given: Later[Any] | None) -> None:
+        if given is None:
+            clock.call_later(0, go_on)
+        else:
+            given.then(go_on, go_on)
+
+    wait(given)
+    return result
+
+
+def _next_wait(work: Slices[T]) -> Later[Any] | None:
+    """What is to be waited for next; a Later that is settled already is not."""
+    given = next(work)
+    while given is not None and given.settled:
+        given = next(work)
+    return given

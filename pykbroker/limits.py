@@ -7,8 +7,8 @@ MAX_ARRAY_ELEMENTS_PER_REQUEST = 100_000
 """More elements in all arrays of one request together close the connection: a decoded element costs 28-44 times its bytes on the wire.
 An array itself, a partition's records and a tag count as one element each, since they cost as much."""
 
-ITEMS_PER_SLICE = 1000
-"""Of a control request that names more topics, groups or keys, so many are worked on in a row; then others have their turn (law 5)."""
+ITEMS_PER_SLICE = 250
+"""Of a control request that names more topics, groups or keys, or needs more records, so many are worked on in a row; then others have their turn (law 5)."""
 
 MAX_AUTO_CREATED_TOPICS_PER_REQUEST = 1000
 """Of the topics that one Metadata request makes on its way only so many: a list of names must not hold the broker, nor fill it in one go."""

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pykbroker.config import Configuration, ResourceType
 from pykbroker.config.description import DYNAMIC_TOPIC_CONFIG, described_resource
 from pykbroker.context import Context
+from pykbroker.coordinator.refusal import or_refusal
 from pykbroker.later import Later, when
 from pykbroker.metadata.controller import CreatedTopic, NewTopic
 from pykbroker.protocol.encoder import SharedArray
@@ -36,10 +37,6 @@ def handle(context: Context, request: CreateTopicsRequest) -> CreateTopicsRespon
     if CLUSTER_METADATA in times:
         refused.append(_refused(CLUSTER_METADATA, _NO_TOPIC))
     wanted = [_new_topic(topic) for topic in request.topics if times[topic.name] == 1 and topic.name != CLUSTER_METADATA]
-    try:
-        results = context.cluster.controller.create_topics(wanted, validate_only=request.validate_only)
-    except KafkaError as error:
-        return CreateTopicsResponse(topics=[_refused(name, error) for name in times])
 
     def answer(created: list[CreatedTopic | KafkaError]) -> CreateTopicsResponse:
         described = _Descriptions(context)
@@ -49,7 +46,11 @@ def handle(context: Context, request: CreateTopicsRequest) -> CreateTopicsRespon
         ]
         return CreateTopicsResponse(topics=answered + refused)
 
-    return when(results, answer)
+    def all_refused(error: KafkaError) -> CreateTopicsResponse:
+        return CreateTopicsResponse(topics=[_refused(name, error) for name in times])
+
+    controller = context.cluster.controller
+    return or_refusal(lambda: when(controller.create_topics(wanted, validate_only=request.validate_only), answer), all_refused)
 
 
 def failed(request: CreateTopicsRequest, error: ErrorCode) -> CreateTopicsResponse:

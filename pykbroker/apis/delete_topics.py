@@ -10,17 +10,12 @@ Semantics   A-09, M-11. Sources: KIP-4, KIP-322, KIP-516.
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from pykbroker.context import Context
-from pykbroker.later import Later, in_slices, when, when_all
-from pykbroker.limits import ITEMS_PER_SLICE
+from pykbroker.later import Later, when
 from pykbroker.metadata import Metadata, Topic
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import DeleteTopicsRequest, DeleteTopicsResponse
-
-if TYPE_CHECKING:
-    from pykbroker.cluster import Cluster
 
 VERSIONS = range(1, 7)
 
@@ -32,7 +27,7 @@ _FIRST_WITH_DISABLED = 3
 
 
 def handle(context: Context, request: DeleteTopicsRequest) -> DeleteTopicsResponse | Later[DeleteTopicsResponse]:
-    """All topics that can go, go in one decision (very many in several); each of the others is answered by itself."""
+    """All topics that can go, go in one decision; each of the others is answered by itself."""
     states = request.topics if context.api_version >= _FIRST_WITH_STATES else [_State(name=name) for name in request.topic_names]
     if not context.cluster.config.broker("delete.topic.enable"):
         supported = context.api_version >= _FIRST_WITH_DISABLED
@@ -42,20 +37,12 @@ def handle(context: Context, request: DeleteTopicsRequest) -> DeleteTopicsRespon
     answer = DeleteTopicsResponse(responses=refused + deleted)
     if not doomed:
         return answer
-    parts = [doomed[at : at + ITEMS_PER_SLICE] for at in range(0, len(doomed), ITEMS_PER_SLICE)]
-    deletions = in_slices(context.cluster.waits, parts, lambda part: _delete(context.cluster, part), 1)
-    return when(deletions, lambda deletions: when_all(deletions, lambda _: answer))
+    return when(context.cluster.controller.delete_topics(doomed), lambda _: answer)
 
 
 def failed(request: DeleteTopicsRequest, error: ErrorCode) -> DeleteTopicsResponse:
     """Every topic with the error."""
     return _all_failed(request.topics or [_State(name=name) for name in request.topic_names], error)
-
-
-def _delete(cluster: "Cluster", topics: list[Topic]) -> Later[None] | None:
-    """Those that nobody else has deleted meanwhile."""
-    present = [topic for topic in topics if topic.topic_id in cluster.metadata.topics_by_id]
-    return cluster.controller.delete_topics(present) if present else None
 
 
 def _all_failed(states: Sequence[_State], error: ErrorCode) -> DeleteTopicsResponse:

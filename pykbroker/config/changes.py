@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 from pykbroker.config.broker_rules import check_broker, check_min_insync_replicas
 from pykbroker.config.definitions import ConfigType, ResourceType, definition_of, definitions, text_of
 from pykbroker.config.rules import check_client_metrics, check_group, check_topic
-from pykbroker.later import Later, in_slices, when, when_all
+from pykbroker.later import Later, Slices
 from pykbroker.limits import ITEMS_PER_SLICE
 from pykbroker.protocol.errors import ErrorCode, KafkaError
 from pykbroker.protocol.messages import ConfigRecord
@@ -70,37 +70,32 @@ A = TypeVar("A", bound=Asked)
 def alter_all(
     cluster: "Cluster", asked: Sequence[A], records_of: Callable[[A], list[ConfigRecord]], *, validate_only: bool
 ) -> list[Altered] | Later[list[Altered]]:
-    """Decide every resource by itself with `records_of`, then write down what all of them come to, in one batch; very many in several."""
-    times = Counter((each.resource_type, each.resource_name) for each in asked)
-    parts = [asked[at : at + ITEMS_PER_SLICE] for at in range(0, len(asked), ITEMS_PER_SLICE)]
-    altered = in_slices(cluster.waits, parts, lambda part: _alter(cluster, part, times, records_of, validate_only=validate_only), 1)
-    return when(altered, lambda parts: when_all(parts, lambda parts: [one for part in parts for one in part]))
+    """Decide every resource by itself with `records_of`, then write down what all of them come to, in one batch."""
+    return cluster.controller.decide(_alter(cluster, asked, records_of, validate_only=validate_only))
 
 
 def _alter(
-    cluster: "Cluster",
-    asked: Sequence[A],
-    times: Mapping[tuple[int, str], int],
-    records_of: Callable[[A], list[ConfigRecord]],
-    *,
-    validate_only: bool,
-) -> list[Altered] | Later[list[Altered]]:
+    cluster: "Cluster", asked: Sequence[A], records_of: Callable[[A], list[ConfigRecord]], *, validate_only: bool
+) -> Slices[list[Altered]]:
+    times = Counter((each.resource_type, each.resource_name) for each in asked)
     altered: list[Altered] = []
-    records: list[ConfigRecord] = []
+    changes: list[list[ConfigRecord]] = []
     for each in asked:
+        if altered and len(altered) % ITEMS_PER_SLICE == 0:
+            yield None
         key = (each.resource_type, each.resource_name)
         try:
             if times[key] > 1:
                 raise KafkaError(ErrorCode.INVALID_REQUEST, "The resource is in the request more than once.")
-            records += records_of(each)
+            changes.append(records_of(each))
         except KafkaError as error:
             message = None if error.error_code == ErrorCode.UNKNOWN_SERVER_ERROR else shortened(error.message)
             altered.append(Altered(*key, error.error_code, message))
         else:
             altered.append(Altered(*key, ErrorCode.NONE, None))
-    if validate_only or not records:
-        return altered
-    return when(cluster.controller.alter_configs(records), lambda _durable: altered)
+    if any(changes) and not validate_only:
+        yield from cluster.controller.write(changes)
+    return altered
 
 
 def incremental_records(resource: Resource, changes: Sequence[Change]) -> list[ConfigRecord]:

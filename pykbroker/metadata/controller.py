@@ -1,19 +1,21 @@
-"""The only writer of `__cluster_metadata`: what is asked for is checked, turned into records, written as one batch, and replayed. Then it is true.
+"""The only writer of `__cluster_metadata`: what is asked for is checked, turned into records, written as one batch, synced, and replayed. Then it is true.
 
-Each item of a request fails or succeeds by itself: a KafkaError stands in its place. Whoever answers a client waits for the Later, where there is one: the
-decision is made, but until then a crash may forget it.
+Each item of a request fails or succeeds by itself: a KafkaError stands in its place. One decision is made at a time (see `decisions`), and what a broken
+disk refuses has never been true: nothing is replayed before it is durable.
 """
 
 import base64
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from itertools import chain
+from typing import TYPE_CHECKING, TypeVar
 
 from pykbroker.config import ResourceType
-from pykbroker.later import Later, when
-from pykbroker.limits import MAX_AUTO_CREATED_TOPICS_PER_REQUEST
+from pykbroker.later import Later, Slices
+from pykbroker.limits import ITEMS_PER_SLICE, MAX_AUTO_CREATED_TOPICS_PER_REQUEST
 from pykbroker.metadata import internal_topics
+from pykbroker.metadata.decisions import Decisions
 from pykbroker.metadata.placement import check_assignment, place
 from pykbroker.metadata.registration import new_cluster_records, registration_records
 from pykbroker.metadata.snapshot import snapshot_records
@@ -24,6 +26,11 @@ from pykbroker.topic_names import INTERNAL_TOPICS, why_invalid
 
 if TYPE_CHECKING:
     from pykbroker.cluster import Cluster
+
+T = TypeVar("T")
+
+Change = Sequence[Message]
+"""Records that belong together: a topic with all that makes it up, the configs of one resource. Nobody ever sees a part of them."""
 
 MAX_RECORDS_PER_REQUEST = 10_000
 """Kafka's own limit: partitions of a request, and records that one decision may have (A-07)."""
@@ -72,20 +79,59 @@ class Controller:
     def __init__(self, cluster: "Cluster") -> None:
         self.cluster = cluster
         self.metadata = cluster.metadata
+        self._decisions = Decisions(cluster.waits)
         self._next_producer_id = 0
         self._producer_ids_left = 0
-        self._block_durable: Later[None] | None = None
 
     def start(self) -> None:
-        """The metadata log has been replayed: begin it, where it is empty, and register this broker."""
+        """The metadata log has been replayed: begin it, where it is empty, and register this broker. Raises OSError, KafkaError."""
         metadata, broker = self.metadata, self.cluster.broker
         records = [] if metadata.features else new_cluster_records(self.cluster)
         broker.epoch = metadata.offset + 1 + len(records)
         records += registration_records(self.cluster, broker, broker.epoch)
         metadata.brokers[broker.node_id] = broker
-        durable = self.cluster.append_metadata(records)
+        first_offset = self.cluster.metadata_log.append_now(records)
+        for offset, record in enumerate(records, first_offset):
+            self.cluster.replay(offset, record)
         metadata.keep_quiet()
-        when(durable, self._shorten_log)
+        self._shorten_log()
+
+    # -- deciding ------------------------------------------------------------------------------------------------
+
+    def decide(self, decision: Slices[T]) -> T | Later[T]:
+        """Make a decision as soon as those before it have come true: it looks at what there is then, and may `write`. Raises what it raises."""
+        return self._decisions.make(decision)
+
+    def write(self, changes: Sequence[Change]) -> Slices[None]:
+        """All changes in one batch, which is durable before any of them is replayed; only for a decision. Raises KafkaError."""
+        offset = yield from self.cluster.metadata_log.append(chain.from_iterable(changes))
+        in_this_slice = 0
+        for change in changes:
+            if in_this_slice and in_this_slice + len(change) > ITEMS_PER_SLICE:
+                self.metadata.announce()
+                yield None
+                in_this_slice = 0
+            for record in change:
+                self.cluster.replay(offset, record)
+                offset += 1
+            in_this_slice += len(change)
+        self.metadata.announce()
+        self._shorten_log()
+
+    def _require_disk(self) -> None:
+        """While the log is offline, "it exists already" is no answer either."""
+        offline = self.cluster.metadata_log.offline
+        if offline is not None:
+            raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, f"The metadata log is offline, and will be opened anew: {offline}")
+
+    def _shorten_log(self) -> None:
+        """A log that says much more than what is still true is replaced by a snapshot, so that every start is quick."""
+        if self.cluster.metadata_log.is_worth_shortening(self.metadata.record_count):
+            self.decide(self._shortening())
+
+    def _shortening(self) -> Slices[None]:
+        if self.cluster.metadata_log.is_worth_shortening(self.metadata.record_count):
+            yield from self.cluster.metadata_log.write_snapshot(snapshot_records(self.metadata, self.cluster.config))
 
     # -- topics --------------------------------------------------------------------------------------------------
 
@@ -93,6 +139,9 @@ class Controller:
         self, topics: Sequence[NewTopic], *, validate_only: bool = False
     ) -> list[CreatedTopic | KafkaError] | Later[list[CreatedTopic | KafkaError]]:
         """Make topics; each in its place becomes a CreatedTopic or the error that refused it. Raises KafkaError: too many at once, or no disk."""
+        return self.decide(self._create_topics(topics, validate_only=validate_only))
+
+    def _create_topics(self, topics: Sequence[NewTopic], *, validate_only: bool) -> Slices[list[CreatedTopic | KafkaError]]:
         self._require_disk()
         total = sum(self._partitions_asked(topic) for topic in topics)
         if total > MAX_RECORDS_PER_REQUEST:
@@ -100,23 +149,27 @@ class Controller:
                 ErrorCode.POLICY_VIOLATION, f"{total} partitions are too many for one request, {MAX_RECORDS_PER_REQUEST} are allowed."
             )
         results: list[CreatedTopic | KafkaError] = []
-        records: list[Message] = []
+        changes: list[Change] = []
+        record_count = 0
         for topic in topics:
+            if results and len(results) % ITEMS_PER_SLICE == 0:
+                yield None
             try:
-                created, its_records = self._new_topic(topic)
+                created, change = self._new_topic(topic)
             except KafkaError as error:
                 results.append(error)
             else:
                 results.append(created)
-                records += its_records
-            if len(records) > MAX_RECORDS_PER_REQUEST:
+                changes.append(change)
+                record_count += len(change)
+            if record_count > MAX_RECORDS_PER_REQUEST:
                 raise KafkaError(
                     ErrorCode.POLICY_VIOLATION,
                     f"The request needs more metadata records than the {MAX_RECORDS_PER_REQUEST} that are allowed.",
                 )
-        if validate_only or not records:
-            return results
-        return when(self._write(records), lambda _: results)
+        if changes and not validate_only:
+            yield from self.write(changes)
+        return results
 
     def _partitions_asked(self, topic: NewTopic) -> int:
         if topic.assignments:
@@ -126,7 +179,7 @@ class Controller:
     def _num_partitions(self, topic: NewTopic) -> int:
         return self.cluster.config.integer("num.partitions") if topic.num_partitions == BROKER_DEFAULT else topic.num_partitions
 
-    def _new_topic(self, topic: NewTopic) -> tuple[CreatedTopic, list[Message]]:
+    def _new_topic(self, topic: NewTopic) -> tuple[CreatedTopic, Change]:
         """The checks in Kafka's order (A-05): name, existence, configs, assignments, replication factor, partitions."""
         self._check_name(topic.name)
         configs = self._checked_configs(topic.configs)
@@ -205,7 +258,7 @@ class Controller:
         start = self.cluster.random.randrange(len(registrations)) if len(registrations) > 1 else 0
         return place(count, replication_factor, registrations, start)
 
-    def _partition_records(self, topic_id: bytes, first_index: int, replicas: list[list[int]]) -> list[Message]:
+    def _partition_records(self, topic_id: bytes, first_index: int, replicas: list[list[int]]) -> Change:
         registrations = self.metadata.registrations
         records: list[Message] = []
         for index, its_replicas in enumerate(replicas, first_index):
@@ -235,37 +288,53 @@ class Controller:
                 return topic_id
 
     def delete_topics(self, topics: Sequence[Topic]) -> Later[None] | None:
-        """Remove topics that exist, in one decision. Raises KafkaError."""
+        """Remove topics, in one decision; one that somebody else has deleted meanwhile is gone already. Raises KafkaError."""
+        return self.decide(self._delete_topics(topics))
+
+    def _delete_topics(self, topics: Sequence[Topic]) -> Slices[None]:
         self._require_disk()
-        return self._write([RemoveTopicRecord(topic_id=topic.topic_id) for topic in topics])
+        changes = [[RemoveTopicRecord(topic_id=topic.topic_id)] for topic in topics if topic.topic_id in self.metadata.topics_by_id]
+        if changes:
+            yield from self.write(changes)
 
     def create_partitions(
         self, wanted: Sequence[MorePartitions], *, validate_only: bool = False
     ) -> list[KafkaError | None] | Later[list[KafkaError | None]]:
         """Give topics more partitions; None in the place of each that worked. Raises KafkaError."""
+        return self.decide(self._create_partitions(wanted, validate_only=validate_only))
+
+    def _create_partitions(self, wanted: Sequence[MorePartitions], *, validate_only: bool) -> Slices[list[KafkaError | None]]:
         self._require_disk()
         results: list[KafkaError | None] = []
-        records: list[Message] = []
+        changes: list[Change] = []
+        record_count = 0
         for topic in wanted:
+            if results and len(results) % ITEMS_PER_SLICE == 0:
+                yield None
             try:
-                if len(records) >= MAX_RECORDS_PER_REQUEST:
-                    raise KafkaError(ErrorCode.POLICY_VIOLATION, f"One request may add {MAX_RECORDS_PER_REQUEST} partitions, and has.")
-                its_records = self._added_partitions(topic)
-                if len(records) + len(its_records) > MAX_RECORDS_PER_REQUEST:
-                    raise KafkaError(
-                        ErrorCode.POLICY_VIOLATION,
-                        f"One request may add {MAX_RECORDS_PER_REQUEST} partitions; these are {len(its_records)} more.",
-                    )
+                change = self._added_partitions(topic, record_count)
             except KafkaError as error:
                 results.append(error)
             else:
                 results.append(None)
-                records += its_records
-        if validate_only or not records:
-            return results
-        return when(self._write(records), lambda _: results)
+                changes.append(change)
+                record_count += len(change)
+        if changes and not validate_only:
+            yield from self.write(changes)
+        return results
 
-    def _added_partitions(self, wanted: MorePartitions) -> list[Message]:
+    def _added_partitions(self, wanted: MorePartitions, already: int) -> Change:
+        """The records of one topic's new partitions; `already` are in the decision before it. Raises KafkaError."""
+        if already >= MAX_RECORDS_PER_REQUEST:
+            raise KafkaError(ErrorCode.POLICY_VIOLATION, f"One request may add {MAX_RECORDS_PER_REQUEST} partitions, and has.")
+        records = self._partitions_to_add(wanted)
+        if already + len(records) > MAX_RECORDS_PER_REQUEST:
+            raise KafkaError(
+                ErrorCode.POLICY_VIOLATION, f"One request may add {MAX_RECORDS_PER_REQUEST} partitions; these are {len(records)} more."
+            )
+        return records
+
+    def _partitions_to_add(self, wanted: MorePartitions) -> Change:
         topic = self.metadata.topic(wanted.name)
         if topic is None:
             raise KafkaError(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION)
@@ -299,63 +368,60 @@ class Controller:
         """One of the broker's own topics is needed: make it as the configuration says, unless it is there. Raises KafkaError where that cannot be."""
         if name in self.metadata.topics:
             return None
-        partitions, replication_factor = internal_topics.partitions_and_replicas(self.cluster.config, name)
-        wanted = NewTopic(name, partitions, replication_factor, configs=internal_topics.configs(self.cluster.config, name))
-        _created, records = self._new_topic(wanted)
-        return self._write(records)
+        return self.decide(self._create_internal_topic(name))
+
+    def _create_internal_topic(self, name: str) -> Slices[None]:
+        if name not in self.metadata.topics:
+            yield from self.write([self._internal_topic(name)])
+
+    def _internal_topic(self, name: str) -> Change:
+        config = self.cluster.config
+        partitions, replication_factor = internal_topics.partitions_and_replicas(config, name)
+        return self._new_topic(NewTopic(name, partitions, replication_factor, configs=internal_topics.configs(config, name)))[1]
 
     def auto_create(self, *names: str) -> None:
         """A client asked for topics that do not exist, and may have them: they are there the next time, unless they cannot be (M-06).
 
         Of very many only the first are made; who asks again gets the next ones.
         """
-        records: list[Message] = []
-        for name in names[:MAX_AUTO_CREATED_TOPICS_PER_REQUEST]:
-            try:
-                if name in INTERNAL_TOPICS:
-                    self.create_internal_topic(name)
-                else:
-                    records += self._new_topic(NewTopic(name))[1]
-            except KafkaError:
-                continue  # the client learns no more than that the topic is not there
-        if records:
+        made = self.decide(self._auto_create(names[:MAX_AUTO_CREATED_TOPICS_PER_REQUEST]))
+        if isinstance(made, Later):
+            made.then(_nothing, lambda error: self.cluster.report(error, "Topics could not be made"))
+
+    def _auto_create(self, names: Sequence[str]) -> Slices[None]:
+        """What is refused is not told: the client learns no more than that the topic is not there."""
+        changes: list[Change] = []
+        for number, name in enumerate(names, 1):
             with suppress(KafkaError):
-                self._write(records)
+                changes.append(self._internal_topic(name) if name in INTERNAL_TOPICS else self._new_topic(NewTopic(name))[1])
+            if number % ITEMS_PER_SLICE == 0:
+                yield None
+        if changes:
+            with suppress(KafkaError):
+                yield from self.write(changes)
 
     # -- the rest ------------------------------------------------------------------------------------------------
 
-    def alter_configs(self, records: Sequence[ConfigRecord]) -> Later[None] | None:
-        """Configs that have been checked already."""
-        return self._write(records) if records else None
-
     def allocate_producer_id(self) -> int | Later[int]:
-        """A producer id that nobody ever had. One in a thousand waits for the next block of them to be written."""
+        """A producer id that nobody ever had. One in a thousand waits for the next block of them to be written. Raises KafkaError."""
+        return self._taken_producer_id() if self._producer_ids_left else self.decide(self._allocate_producer_id())
+
+    def _allocate_producer_id(self) -> Slices[int]:
         if not self._producer_ids_left:
             first = self.metadata.next_producer_id
             broker = self.cluster.broker
             record = ProducerIdsRecord(broker_id=broker.node_id, broker_epoch=broker.epoch, next_producer_id=first + PRODUCER_IDS_PER_BLOCK)
-            durable = self._write([record])
+            yield from self.write([[record]])
             self._next_producer_id = first
             self._producer_ids_left = PRODUCER_IDS_PER_BLOCK
-            self._block_durable = durable
+        return self._taken_producer_id()
+
+    def _taken_producer_id(self) -> int:
         taken = self._next_producer_id
         self._next_producer_id += 1
         self._producer_ids_left -= 1
-        return when(self._block_durable, lambda _: taken)
+        return taken
 
-    def _require_disk(self) -> None:
-        """After a failed fsync nobody knows what of the last decisions is on disk, so "it exists already" is no answer either."""
-        log = self.cluster.metadata_log.log
-        if log is not None and log.offline is not None:
-            raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, f"The metadata log is offline until the broker is started again: {log.offline}")
 
-    def _write(self, records: Sequence[Message]) -> Later[None] | None:
-        durable = self.cluster.append_metadata(records)
-        self.metadata.announce()
-        return when(durable, self._shorten_log)
-
-    def _shorten_log(self, _durable: None) -> None:
-        """A log that says much more than what is still true is replaced by a snapshot, so that every start is quick."""
-        needed = self.metadata.record_count
-        if self.cluster.metadata_log.is_worth_shortening(needed):
-            self.cluster.metadata_log.write_snapshot(snapshot_records(self.metadata, self.cluster.config))
+def _nothing(_made: None) -> None:
+    """They are there the next time."""

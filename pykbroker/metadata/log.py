@@ -1,17 +1,22 @@
-"""`__cluster_metadata`: everything the controller decided, record by record, in Kafka's format. Memory is what its replay gives.
+"""`__cluster_metadata`: everything the controller decided, record by record, in Kafka's format. Memory is what the replay of what is durable gives.
 
 A record's value is a frame: version 1 of the frame, the record's type, its version (all unsigned varints), the record. Records of one decision go into
 one batch, so that a crash leaves all of them or none. A snapshot (`OFFSET-EPOCH.checkpoint`, KIP-630) says in as few records as possible
 what the log said before its offset; that part of the log is deleted then. A log or snapshot that is damaged is not guessed at: the start fails.
+
+After a disk error the log is opened anew after a pause, as partitions' logs are, and ends where what was acknowledged ends: whatever else the
+disk kept of a decision that was refused is cut off before the next one is made.
 """
 
 import errno
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from pykbroker.later import Later
+from pykbroker.later import Slices, in_turns
+from pykbroker.limits import ITEMS_PER_SLICE
+from pykbroker.log_directory import FIRST_REOPEN_PAUSE_MS, LONGEST_REOPEN_PAUSE_MS
 from pykbroker.protocol import messages
 from pykbroker.protocol.codec import decode, encode
 from pykbroker.protocol.definitions import definitions_in
@@ -28,7 +33,7 @@ from pykbroker.protocol.records import (
     control_batch,
 )
 from pykbroker.protocol.wire import Malformed, read_unsigned_varint, unsigned_varint
-from pykbroker.storage import loader
+from pykbroker.storage import loader, reopening
 from pykbroker.storage.checkpoints import CheckpointDamaged
 from pykbroker.storage.log import LogConfig, UnifiedLog
 from pykbroker.storage.validator import ValidationSettings
@@ -46,7 +51,10 @@ _CONFIG = LogConfig(
     segment_bytes=1024 * 1024 * 1024, is_deleted=False, flush_messages=1, validation=ValidationSettings(max_message_bytes=512 * 1024 * 1024)
 )
 _CHECKPOINT = ".checkpoint"
-_RECORDS_PER_BATCH = 1000
+_RECORDS_PER_BATCH = 500
+"""In a snapshot; each is a slice."""
+_BATCHES_AT_ONCE = 3
+"""A snapshot that is no longer than this, header and footer counted, is written in one go."""
 _FEW_RECORDS = 5000
 """A log as short as this is left alone."""
 
@@ -62,6 +70,7 @@ class MetadataLog:
         self._offload = offload
         self._classes: dict[int, type[Message]] = {}
         self._snapshot: str | None = None
+        self._is_closed = False
         self.log: UnifiedLog | None = None
 
     def open(self, *, clean: bool) -> None:
@@ -75,6 +84,17 @@ class MetadataLog:
                 pass
         if self.log.offline is not None:
             raise OSError(errno.EIO, f"The metadata log cannot be opened: {self.log.offline}", DIRECTORY)
+        self.log.on_offline = self._went_offline
+
+    @property
+    def offline(self) -> str | None:
+        """Why nothing can be decided for now; None: it can."""
+        return self._opened.offline
+
+    @property
+    def _opened(self) -> UnifiedLog:
+        assert self.log is not None
+        return self.log
 
     @property
     def _snapshot_offset(self) -> int:
@@ -83,10 +103,9 @@ class MetadataLog:
 
     def replay(self) -> Iterator[tuple[int, Message]]:
         """Every record there is, with its offset; those of a snapshot have the last offset that it stands for. Raises CheckpointDamaged."""
-        assert self.log is not None
         if self._snapshot is not None:
             yield from self._replay_snapshot(self._snapshot)
-        for segment in self.log.segments:
+        for segment in self._opened.segments:
             for _, batch in segment.batches_from(0):
                 for offset, record in self._records_of(batch, segment.log_name):
                     if offset >= self._snapshot_offset:
@@ -112,41 +131,120 @@ class MetadataLog:
         except (CorruptBatch, Malformed) as error:
             raise CheckpointDamaged(f"{name} cannot be read: {error}") from error
 
-    def append(self, records: Sequence[Message]) -> tuple[int, Later[None] | None]:
-        """Write records as one batch; the offset of the first, and when they are durable (None: now). Raises KafkaError when the disk fails."""
-        assert self.log is not None
+    def append(self, records: Iterable[Message]) -> Slices[int]:
+        """Write records as one batch, and wait until they are durable; gives the offset of the first. Raises KafkaError when the disk fails."""
         now_ms = self._clock.now_ms
+        new: list[NewRecord] = []
+        for record in records:
+            if new and len(new) % ITEMS_PER_SLICE == 0:
+                yield None
+            new.append(NewRecord(_encode(record), timestamp=now_ms))
+        opened = self._opened
+        written = opened.append_built(build_batch(new, BatchProperties()), LEADER_EPOCH, now_ms)
+        durable = opened.flush()
+        if durable is not None:
+            yield durable
+            _ = durable.value
+        return written.first_offset
+
+    def append_now(self, records: Iterable[Message]) -> int:
+        """The same here and now, before anybody is served. Raises KafkaError, OSError."""
+        now_ms, opened = self._clock.now_ms, self._opened
         batch = build_batch([NewRecord(_encode(record), timestamp=now_ms) for record in records], BatchProperties())
-        written = self.log.append_built(batch, LEADER_EPOCH, now_ms)
-        return written.first_offset, self.log.flush()
+        written = opened.append_built(batch, LEADER_EPOCH, now_ms)
+        opened.sync_rest()
+        _require_online(opened)
+        return written.first_offset
 
     def is_worth_shortening(self, needed: int) -> bool:
-        """Whether a log that could do with `needed` records has so many that a snapshot pays; not while some of it is still on its way to the disk."""
-        assert self.log is not None
-        length = self.log.end_offset - self._snapshot_offset
-        return length > max(_FEW_RECORDS, 2 * needed) and self.log.recovery_point == self.log.end_offset
+        """Whether a log that could do with `needed` records has so many that a snapshot pays."""
+        length = self._opened.end_offset - self._snapshot_offset
+        return length > max(_FEW_RECORDS, 2 * needed) and self.offline is None
 
-    def write_snapshot(self, records: Iterable[Message]) -> None:
+    def write_snapshot(self, records: Iterator[Message]) -> Slices[None]:
         """Replace the log so far by these records. Where that fails it is tried again with a later decision: nothing is lost by it."""
-        assert self.log is not None
-        end_offset, now_ms = self.log.end_offset, self._clock.now_ms
+        now_ms, opened = self._clock.now_ms, self._opened
+        end_offset = opened.end_offset
         name = f"{end_offset:020d}-{LEADER_EPOCH:010d}{_CHECKPOINT}"
         try:
-            self._files.replace(f"{DIRECTORY}/{name}", b"".join(_snapshot_batches(iter(records), now_ms)))
+            yield from self._write_checkpoint(f"{DIRECTORY}/{name}", records, now_ms)
             replaced, self._snapshot = self._snapshot, name
-            self.log.roll(now_ms)
-            self.log.delete_records(end_offset)
-            for segment in self.log.apply_retention(now_ms):
+            opened.roll(now_ms)
+            opened.delete_records(end_offset)
+            for segment in opened.apply_retention(now_ms):
                 segment.delete()
             if replaced is not None and replaced != name:
                 self._files.delete(f"{DIRECTORY}/{replaced}")
         except (OSError, KafkaError) as error:
             log.warning("The metadata log could not be replaced by a snapshot: %s", error)
 
+    def _write_checkpoint(self, name: str, records: Iterator[Message], now_ms: int) -> Slices[None]:
+        """Batch by batch into a file that gets its name when it is whole and durable; what a crash leaves of it is deleted by the loader."""
+        files, unfinished = self._files, f"{name}.tmp"
+        files.delete(unfinished)
+        for number, batch in enumerate(_snapshot_batches(records, now_ms)):
+            if number >= _BATCHES_AT_ONCE:
+                yield None
+            files.append(unfinished, [batch])
+        yield from self._done_elsewhere(files.syncer(unfinished))
+        files.rename(unfinished, name)
+        yield from self._done_elsewhere(lambda: files.sync_directory(DIRECTORY))
+
+    def _done_elsewhere(self, work: Callable[[], None]) -> Slices[None]:
+        done = self._offload(work)
+        yield done
+        _ = done.value
+
     def close(self) -> None:
         """To disk, for a clean stop."""
+        self._is_closed = True
         if self.log is not None:
             self.log.close()
+
+    # -- after a disk error --------------------------------------------------------------------------------------
+
+    def _went_offline(self, gone: UnifiedLog) -> None:
+        log.error("The metadata log went offline: %s", gone.offline)
+        self._reopen_later(gone, FIRST_REOPEN_PAUSE_MS)
+
+    def _reopen_later(self, gone: UnifiedLog, pause_ms: int) -> None:
+        def reopen() -> None:
+            in_turns(self._clock, self._reopen(gone, pause_ms))
+
+        self._clock.call_later(pause_ms, reopen)
+
+    def _reopen(self, gone: UnifiedLog, pause_ms: int) -> Slices[None]:
+        """Put another one in its place; where that fails, try again after twice the pause, until the broker stops."""
+        slices = self._opened_anew(gone)
+        try:
+            while not self._is_closed:
+                yield next(slices)
+        except StopIteration as finished:
+            opened: UnifiedLog = finished.value
+        except (OSError, KafkaError, CorruptBatch) as error:
+            log.warning("The metadata log stays offline: %s", error)
+            self._reopen_later(gone, min(2 * pause_ms, LONGEST_REOPEN_PAUSE_MS))
+            return
+        else:
+            return
+        opened.on_offline = self._went_offline
+        self.log = opened
+        log.warning("The metadata log is online again; it ends at offset %d", opened.end_offset)
+
+    def _opened_anew(self, gone: UnifiedLog) -> Slices[UnifiedLog]:
+        """All that was acknowledged, which is what `gone` had synced, and nothing else. Raises OSError, KafkaError."""
+        acknowledged = gone.recovery_point
+        if gone.is_syncing:
+            raise OSError(errno.EBUSY, "A sync of its files has not come to its end yet", DIRECTORY)
+        opened = yield from reopening.reopen(gone, _CONFIG, self._clock.now_ms, start_offset=self._snapshot_offset, recovery_point=0)
+        _require_online(opened)
+        if opened.end_offset < acknowledged:
+            raise OSError(errno.EIO, f"Its decisions from offset {opened.end_offset} to {acknowledged} cannot be read", DIRECTORY)
+        if opened.end_offset > acknowledged:
+            opened.truncate_to(acknowledged)
+            opened.sync_rest()
+            _require_online(opened)
+        return opened
 
     def _decode(self, value: bytes) -> Message:
         _frame_version, position = read_unsigned_varint(value, 0)
@@ -163,6 +261,11 @@ class MetadataLog:
             return self._classes[record_type]
         except KeyError:
             raise Malformed(f"the metadata log has a record of type {record_type}, which this version does not know") from None
+
+
+def _require_online(opened: UnifiedLog) -> None:
+    if opened.offline is not None:
+        raise OSError(errno.EIO, opened.offline, DIRECTORY)
 
 
 def _encode(record: Message) -> bytes:

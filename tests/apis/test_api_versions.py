@@ -51,7 +51,7 @@ def test_the_epoch_of_the_features_grows_with_the_metadata(cluster, ask):
     before = ask(cluster, asked(4), 4).finalized_features_epoch
     assert before == cluster.metadata.offset
 
-    cluster.append_metadata([TopicRecord(name="t", topic_id=b"\1" * 16)])
+    cluster.controller.decide(cluster.controller.write([[TopicRecord(name="t", topic_id=b"\1" * 16)]]))
 
     assert ask(cluster, asked(4), 4).finalized_features_epoch == before + 1
 
@@ -59,7 +59,7 @@ def test_the_epoch_of_the_features_grows_with_the_metadata(cluster, ask):
 def test_features_of_a_log_that_kafka_wrote_stay_hidden_while_they_are_not_served(cluster, ask):
     from pykbroker.protocol.messages import FeatureLevelRecord
 
-    cluster.append_metadata([FeatureLevelRecord(name=name, feature_level=1) for name in NOT_SERVED_YET])
+    cluster.controller.decide(cluster.controller.write([[FeatureLevelRecord(name=name, feature_level=1) for name in NOT_SERVED_YET]]))
 
     assert not {one.name for one in ask(cluster, asked(4), 4).finalized_features} & NOT_SERVED_YET
 

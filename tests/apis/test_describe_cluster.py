@@ -38,7 +38,7 @@ def test_only_brokers_are_here(new_cluster, ask, version, endpoint_type, error):
 
 def test_a_broker_that_is_away_is_listed_when_asked_for(new_cluster, ask):
     cluster = new_cluster()
-    cluster.append_metadata([FenceBrokerRecord(id=1, epoch=cluster.broker.epoch)])
+    cluster.controller.decide(cluster.controller.write([[FenceBrokerRecord(id=1, epoch=cluster.broker.epoch)]]))
 
     assert ask(cluster, DescribeClusterRequest(), 2).brokers == []
     assert [one.is_fenced for one in ask(cluster, DescribeClusterRequest(include_fenced_brokers=True), 2).brokers] == [True]

@@ -115,17 +115,25 @@ def test_a_cursor_that_cannot_be_fails_every_topic(describe, cursor):
 
 def test_eligible_leaders_are_shown(cluster, describe):
     topic_id = cluster.metadata.topics["a"].topic_id
-    cluster.append_metadata(
-        [
-            FenceBrokerRecord(id=1, epoch=cluster.broker.epoch),
-            PartitionChangeRecord(topic_id=topic_id, partition_id=0, leader=-1, isr=[], eligible_leader_replicas=[1], last_known_elr=[1]),
-        ]
+    cluster.controller.decide(
+        cluster.controller.write(
+            [
+                [
+                    FenceBrokerRecord(id=1, epoch=cluster.broker.epoch),
+                    PartitionChangeRecord(
+                        topic_id=topic_id, partition_id=0, leader=-1, isr=[], eligible_leader_replicas=[1], last_known_elr=[1]
+                    ),
+                ]
+            ]
+        )
     )
     partition = describe("a").topics[0].partitions[0]
     assert (partition.error_code, partition.leader_id, partition.isr_nodes, partition.offline_replicas) == (0, -1, [], [1])
     assert (partition.eligible_leader_replicas, partition.last_known_elr) == ([1], [1])
 
-    cluster.append_metadata(
-        [PartitionChangeRecord(topic_id=topic_id, partition_id=0, leader=1, isr=[1], eligible_leader_replicas=[], last_known_elr=[])]
+    cluster.controller.decide(
+        cluster.controller.write(
+            [[PartitionChangeRecord(topic_id=topic_id, partition_id=0, leader=1, isr=[1], eligible_leader_replicas=[], last_known_elr=[])]]
+        )
     )
     assert describe("a").topics[0].partitions[0].eligible_leader_replicas == []

@@ -172,11 +172,15 @@ def test_operations_are_told_when_asked_for(cluster, ask, version):
 def test_a_partition_whose_broker_is_away_has_no_leader(cluster, ask, version):
     a = cluster.metadata.topics["a"]
     epoch = cluster.broker.epoch
-    cluster.append_metadata(
-        [
-            FenceBrokerRecord(id=1, epoch=epoch),
-            PartitionChangeRecord(partition_id=1, topic_id=a.topic_id, leader=-1, isr=[]),
-        ]
+    cluster.controller.decide(
+        cluster.controller.write(
+            [
+                [
+                    FenceBrokerRecord(id=1, epoch=epoch),
+                    PartitionChangeRecord(partition_id=1, topic_id=a.topic_id, leader=-1, isr=[]),
+                ]
+            ]
+        )
     )
 
     answer = ask(cluster, MetadataRequest(topics=[Wanted(name="a")]), version)
@@ -189,5 +193,5 @@ def test_a_partition_whose_broker_is_away_has_no_leader(cluster, ask, version):
     assert partition.offline_replicas == ([1] if version >= 5 else [])
     assert partition.leader_epoch == (1 if version >= 7 else -1)
 
-    cluster.append_metadata([BrokerRegistrationChangeRecord(broker_id=1, broker_epoch=epoch, fenced=-1)])
+    cluster.controller.decide(cluster.controller.write([[BrokerRegistrationChangeRecord(broker_id=1, broker_epoch=epoch, fenced=-1)]]))
     assert [broker.node_id for broker in ask(cluster, MetadataRequest(topics=[]), 12).brokers] == [1]

@@ -68,7 +68,8 @@ def full_of_decisions(cluster):
     now(cluster.controller.create_partitions([MorePartitions("a.b", 5)]))
     now(cluster.controller.delete_topics([cluster.metadata.topics["gone.x"]]))
     now(cluster.controller.create_internal_topic("__consumer_offsets"))
-    now(cluster.controller.alter_configs([ConfigRecord(resource_type=2, resource_name="a.b", name="retention.ms", value="7")]))
+    retention = ConfigRecord(resource_type=2, resource_name="a.b", name="retention.ms", value="7")
+    now(cluster.controller.decide(cluster.controller.write([[retention]])))
     cluster.controller.auto_create("automatic")
 
 
