@@ -20,6 +20,7 @@ sys.path[:0] = [str(HERE.parent), str(HERE.parent / "bench")]
 
 import systems  # noqa: E402
 
+from compat.ending import run_to_its_end  # noqa: E402
 from compat.fleets import ApacheKafka, Missing, Pykbroker, free_ports, judged  # noqa: E402
 from pykbroker.compat.check import all_checks  # noqa: E402
 from pykbroker.compat.expectations import Unexpected  # noqa: E402
@@ -174,4 +175,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    run_to_its_end(main)

@@ -12,13 +12,13 @@ Exits with 1 where a check failed. A check that fails on Apache Kafka is wrong, 
 import argparse
 import json
 import pathlib
-import signal
 import sys
 import time
 
 HERE = pathlib.Path(__file__).parent
 sys.path.insert(0, str(HERE.parent))
 
+from compat.ending import run_to_its_end
 from compat.fleets import ApacheKafka, Missing, Pykbroker, judged
 from pykbroker.compat.check import all_checks
 from pykbroker.compat.report import by_section, failure, row
@@ -37,9 +37,10 @@ def main() -> int:
     parser.add_argument("--nodes", type=int, choices=[1, 3], default=1, help="of how many the broker under test is one (default: 1)")
     parser.add_argument("-o", "--output", type=pathlib.Path, metavar="FILE.json")
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     words = {word for word in arguments.only.split(",") if word}
-    checks = [one for one in all_checks() if not words or one.section in words or one.id in words]
+    checks = [one for one in all_checks() if not words or {one.section, one.id} & words]
+    if unknown := sorted(words - {word for one in checks for word in (one.section, one.id)}):
+        parser.error(f"no section, and no check, is called {', '.join(unknown)}")
     columns: dict[str, list[Result]] = {}
     seconds: dict[str, float] = {}
     for name in arguments.target or SYSTEMS:
@@ -51,6 +52,8 @@ def main() -> int:
             _say(f"SKIPPED: {system.name} is not put to the checks: {missing}.")
             continue
         seconds[system.name] = time.monotonic() - started
+    if not columns:
+        raise SystemExit("Nobody was put to the checks: this shows nothing.")
     if arguments.output is not None:
         found = {name: {"seconds": round(seconds[name], 1), "checks": [row(one) for one in results]} for name, results in columns.items()}
         arguments.output.write_text(json.dumps({"systems": found}, indent=1))
@@ -79,4 +82,4 @@ def _say(sentence: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_to_its_end(main)

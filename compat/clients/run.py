@@ -17,11 +17,14 @@ import tempfile
 import time
 from dataclasses import dataclass, field
 
+sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 from clients import CLIENTS, Client, Ready
 from page import FAILED, body, counted, page
 from targets import Kafka, Missing, OurBroker, Target, running
+
+from compat.ending import run_to_its_end
 
 CLIENT_TIMEOUT_S = 1200
 OUR_PORT_AFTER_KAFKAS = 50
@@ -63,7 +66,7 @@ class Results:
         return any(row["status"] == FAILED for rows in self.ran for row in rows)
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="", help="clients whose name contains one of these words, comma separated")
     parser.add_argument("--scenarios", default="", help="scenarios whose name contains one of these words, comma separated")
@@ -74,7 +77,6 @@ def main() -> None:
     kept = "keep the rows in this file; where it is there, the page also has what it says of the other clients"
     parser.add_argument("--results", type=pathlib.Path, metavar="FILE", help=kept)
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))  # so that the brokers end too
     words = [word.lower() for word in arguments.only.split(",") if word]
     clients = [one for one in CLIENTS if not words or any(word in one.name.lower() for word in words)]
     targets = [
@@ -94,7 +96,7 @@ def main() -> None:
         raise SystemExit("no client ran: this shows nothing")
     if arguments.markdown is not None:
         arguments.markdown.write_text(page(results.rows, results.skipped))
-    sys.exit(1 if results.failed else 0)
+    return 1 if results.failed else 0
 
 
 def make_ready(clients: list[Client], newest: bool, results: Results) -> dict[str, Ready]:
@@ -150,4 +152,4 @@ def run_client(command: list[str], told: dict[str, str]) -> list[dict]:
 
 
 if __name__ == "__main__":
-    main()
+    run_to_its_end(main)

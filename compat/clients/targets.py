@@ -85,6 +85,7 @@ class OurBroker:
 
     def __init__(self, port: int) -> None:
         self._address = f"127.0.0.1:{port}"
+        self._process: subprocess.Popen[str] | None = None
 
     def start(self) -> str:
         self._folder = pathlib.Path(tempfile.mkdtemp(prefix="compat-"))
@@ -95,6 +96,8 @@ class OurBroker:
         self._run()
 
     def stop(self) -> None:
+        if self._process is None:
+            return
         try:
             self._end()
         finally:
@@ -115,10 +118,13 @@ class OurBroker:
         raise SystemExit(f"pykbroker did not start: {self._said()}")
 
     def _end(self) -> None:
-        self._process.send_signal(signal.SIGTERM)
-        code = self._process.wait(STOP_TIMEOUT_S)
-        assert self._process.stdout is not None
-        self._process.stdout.close()
+        assert self._process is not None
+        with self._process as process:  # which closes its pipe
+            process.send_signal(signal.SIGTERM)
+            try:
+                code = process.wait(STOP_TIMEOUT_S)
+            finally:
+                process.kill()
         if code != 0 or "Traceback" in self._said():
             raise SystemExit(f"pykbroker ended with {code} and said:\n{self._said()[-3000:]}")
 
@@ -137,8 +143,8 @@ def served(bootstrap: str) -> set[str]:
 @contextlib.contextmanager
 def running(target: Target) -> Iterator[tuple[str, dict[str, str]]]:
     """The target, started: its bootstrap address, and what a script's environment says of it."""
-    bootstrap = target.start()
     try:
+        bootstrap = target.start()
         with _control(target) as control:
             told = {"COMPAT_NOT_SERVED": not_served(served(bootstrap)), "COMPAT_CONTROL": control}
             yield bootstrap, told | target.security()
@@ -150,10 +156,14 @@ def running(target: Target) -> Iterator[tuple[str, dict[str, str]]]:
 def _control(target: Target) -> Iterator[str]:
     """Where a script asks for a restart."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        threading.Thread(target=_obey, args=(target, listener), daemon=True).start()
-        yield f"127.0.0.1:{listener.getsockname()[1]}"
-        with contextlib.suppress(OSError):
-            listener.shutdown(socket.SHUT_RDWR)  # ends the thread's accept
+        thread = threading.Thread(target=_obey, args=(target, listener), daemon=True)
+        thread.start()
+        try:
+            yield f"127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            with contextlib.suppress(OSError):
+                listener.shutdown(socket.SHUT_RDWR)  # ends the thread's accept
+            thread.join()  # a restart that has begun would leave a broker behind
 
 
 def _obey(target: Target, listener: socket.socket) -> None:

@@ -30,9 +30,8 @@ def kafka_running(bootstrap: str | None, port: int) -> Iterator[Side]:
     problem = oracle.missing()
     if problem is not None:
         raise SystemExit(f"Apache Kafka cannot run here, and without it there is nothing to compare with: {problem}.")
-    started = oracle.start_cluster(_NAME, oracle.Cluster(port, settings=SETTINGS))
     try:
-        yield ready("Kafka", started)
+        yield ready("Kafka", oracle.start_cluster(_NAME, oracle.Cluster(port, settings=SETTINGS)))
     finally:
         oracle.stop(_NAME)
 

@@ -13,7 +13,6 @@ Needs Java and Maven for Kafka; says so where they are missing.
 import argparse
 import itertools
 import random
-import sys
 import time
 from collections import Counter
 from collections.abc import Sequence as Row
@@ -27,6 +26,7 @@ from compat.differential.golden import Recorded, Recorder, write
 from compat.differential.minimise import minimised
 from compat.differential.steps import Sequence, Step
 from compat.differential.trial import SLOWLY, Difference, Outcome, Pace, Trial
+from compat.ending import run_to_its_end
 
 MINIMISING_LIMIT_S = 25.0
 RECORDING = Pace(0.15, 0.02, 0.03)
@@ -163,4 +163,4 @@ def main(arguments: Row[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_to_its_end(main)

@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 
+from compat.ending import run_to_its_end
 from compat.foreign import kafka_python, librdkafka
 from compat.foreign.outcome import FAILED, Missing, Outcome, Suite
 from compat.foreign.table import page, unexplained
@@ -75,7 +76,7 @@ def our_broker() -> Iterator[str]:
 BROKERS = {KAFKA: apache_kafka, OURS: our_broker}
 
 
-def main() -> None:
+def main() -> int:
     """See the law of this file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--suite", default="", help="suites whose name contains this word")
@@ -106,7 +107,7 @@ def main() -> None:
     wrong = unexplained(results, KAFKA, OURS, served)
     for suite_name, outcome in wrong:
         print(f"FAILED on pykbroker: {suite_name} {outcome.test}: {outcome.detail}", file=sys.stderr)
-    sys.exit(1 if wrong or not suites else 0)
+    return 1 if wrong or not suites else 0
 
 
 def _is_there(suite: Suite, reasons: dict[str, str]) -> bool:
@@ -132,4 +133,4 @@ def served_by(bootstrap: str) -> set[str]:
 
 
 if __name__ == "__main__":
-    main()
+    run_to_its_end(main)

@@ -25,6 +25,7 @@ from collections.abc import Callable
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic
 
+from compat.ending import run_to_its_end
 from compat.oracle import kafka as oracle
 from pykbroker.later import Later
 from pykbroker.protocol.compression import CompressionType
@@ -56,9 +57,9 @@ def main() -> None:
         write_a_log(ours)
         kafka_reads_our_files(ours)
         kafka_reads_what_we_compacted(pathlib.Path(folder) / "compacted")
-        bootstrap = oracle.start(NAME, port, {"log.segment.bytes": "1048576", "log.cleaner.backoff.ms": "500", "log.retention.ms": "-1"})
+        settings = {"log.segment.bytes": "1048576", "log.cleaner.backoff.ms": "500", "log.retention.ms": "-1"}
         try:
-            times = let_kafka_write(bootstrap)
+            times = let_kafka_write(oracle.start(NAME, port, settings))
             oracle.stop(NAME)
             theirs = oracle.HOME / "pykbroker" / NAME / "data-1" / f"{TOPIC}-0"
             we_read_kafkas_files(theirs, times, pathlib.Path(folder) / "theirs")
@@ -397,4 +398,4 @@ def require(holds: bool, otherwise: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_to_its_end(main)
