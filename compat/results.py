@@ -1,6 +1,6 @@
 """Make compat/RESULTS.md: the conformance suite on Apache Kafka, on pykbroker, and on others that speak Kafka's protocol.
 
-    python compat/results.py [NAME...]      all, or only those whose names hold one of the words; the others keep what the page has of them
+    python compat/results.py [NAME...]      all, or only those whose names hold one of the words; of the others the page keeps what was found here before
 
 Each system is started on loopback, and stopped when it has been tried; one that cannot run on this machine is named with the reason. Apache Kafka and
 pykbroker are started as often as the checks' needs differ; the others as they come. There a check has 10 s and the whole suite five minutes, so
@@ -34,7 +34,7 @@ CHECK_TIMEOUT_S = 10.0
 SUITE_TIMEOUT_S = 300.0
 PAGE = HERE / "RESULTS.md"
 MEMORY = HERE.parent / ".results.json"
-"""What was found of each system, so that one can be tried anew without the others."""
+"""What was found of each system, so that one can be tried anew without the others; not in the repository."""
 
 
 class Mock(systems.System):
@@ -159,19 +159,25 @@ def short(detail):
 def main():
     words = sys.argv[1:]
     names = {kind: kind.name for kind in OURS_AND_KAFKA} | NAMED
+    wanted = {kind: name for kind, name in names.items() if not words or any(word.lower() in name.lower() for word in words)}
+    if not wanted:
+        raise SystemExit(f"None of these systems is called {' or '.join(words)}: {', '.join(names.values())}.")
     if not words:
         MEMORY.unlink(missing_ok=True)
-    for kind, name in names.items():
-        if words and not any(word.lower() in name.lower() for word in words):
-            continue
+    columns = json.loads(MEMORY.read_text()) if MEMORY.exists() else {}
+    for kind, name in wanted.items():
         print(f"{name} …", flush=True)
         found = tried(kind)
-        columns = json.loads(MEMORY.read_text()) if MEMORY.exists() else {}
-        columns[name] = found
-        columns = {one: columns[one] for one in names.values() if one in columns}
+        print(f"SKIPPED: {name}: {found}" if isinstance(found, str) else f"  {counted(found['checks'])}", flush=True)
+        columns = {one: (columns | {name: found})[one] for one in names.values() if one in columns or one == name}
         MEMORY.write_text(json.dumps(columns))
-        PAGE.write_text(page(columns))
-        print(f"  {found}" if isinstance(found, str) else f"  {counted(found['checks'])}", flush=True)
+        unknown = [one for one in names.values() if one not in columns]
+        if not (words and unknown):
+            PAGE.write_text(page(columns))
+    if words and unknown:
+        print(
+            f"{PAGE.name} stays as it is: nothing is known here of {', '.join(unknown)}. Without words all are tried, and the page is made anew."
+        )
 
 
 if __name__ == "__main__":
