@@ -14,6 +14,7 @@ import base64
 import json
 import pathlib
 import random
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -37,7 +38,7 @@ def main() -> int:
     parser.add_argument("--samples", type=int, default=20, help="of each message in each version, in each direction")
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 32))
     options = parser.parse_args()
-    missing = oracle.missing()
+    missing = oracle.missing() or (None if shutil.which("javac") else "there is no javac on this machine")
     if missing:
         print(f"SKIPPED: Kafka's own classes cannot judge our codec here, for {missing}")
         return 0
