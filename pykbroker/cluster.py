@@ -91,10 +91,10 @@ class Cluster:
         return [(topic.name, partition.index, topic.topic_id) for topic in self.metadata.topics.values() for partition in topic.partitions]
 
     def stop(self) -> None:
-        """Everything to disk, and the mark that says that the stop was clean."""
+        """Everything to disk, and the mark that says that the stop was clean, if it was."""
         self.groups.stop()
         self.metadata_log.close()
-        self.logs.close(self.broker.epoch)
+        self.logs.close(self.broker.epoch if self.metadata_log.offline is None else None)
         self.files.close()
 
     def _identify(self) -> None:

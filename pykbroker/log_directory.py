@@ -238,13 +238,13 @@ class LogDirectory:
             self._written_start_offsets = moved
             self._checkpointed |= moved.keys()
 
-    def close(self, broker_epoch: int) -> None:
-        """A clean stop: every log to disk, then the checkpoints, then the mark that says so."""
+    def close(self, broker_epoch: int | None) -> None:
+        """A clean stop: every log to disk, then the checkpoints, then the mark that says so; no mark without an epoch."""
         self._stopped = True
         closing.close_all(self.files, self.logs.values())
         try:
             self._write_checkpoints()
-            if all(one.offline is None for one in self.logs.values()):
+            if broker_epoch is not None and all(one.offline is None for one in self.logs.values()):
                 checkpoints.leave_clean_shutdown_mark(self.files, broker_epoch)
         except OSError as error:
             log.error("What would make the next start quick could not be written; it will check every log instead: %s", error)

@@ -1,6 +1,6 @@
 """A whole cluster without a socket: virtual clocks, files in memory, a seeded random source, work elsewhere done at once.
 
-`new_cluster(static=…, files=…)` starts one; `ask(cluster, request, version)` sends a frame and gives the decoded answer. At the end of a test, every exception
+`new_cluster(static=…, files=…)` starts one; `ask(cluster, request, version)` sends a frame and gives the decoded answer, which takes no time. At the end of a test, every exception
 that a cluster met and did not expect is a failure of that test.
 """
 
@@ -75,6 +75,7 @@ def ask() -> Ask:
         frame = b"".join(request_frame(request, version, 7, "a-test"))[4:]
         answer = cluster.handle(session or Session(cluster.broker), memoryview(bytearray(frame)))
         if isinstance(answer, Later):
+            cluster.waits.advance()  # it may be done in slices
             answer = answer.value
         if answer is None or isinstance(answer, Close):
             return answer

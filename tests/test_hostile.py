@@ -189,8 +189,10 @@ def test_one_metadata_request_does_not_fill_the_broker_with_topics(new_cluster) 
     cluster = new_cluster()
     names = [MetadataRequest.MetadataRequestTopic(name=f"t{number}") for number in range(20_000)]
     handled(cluster, MetadataRequest(topics=names), 12)
+    cluster.waits.advance()
     assert len(cluster.metadata.topics) == MAX_AUTO_CREATED_TOPICS_PER_REQUEST
     handled(cluster, MetadataRequest(topics=names), 12)
+    cluster.waits.advance()
     assert len(cluster.metadata.topics) == 2 * MAX_AUTO_CREATED_TOPICS_PER_REQUEST
 
 

@@ -196,10 +196,9 @@ class MetadataLog:
         _ = done.value
 
     def close(self) -> None:
-        """To disk, for a clean stop."""
+        """To disk, for a clean stop. It is not opened anew any more."""
         self._is_closed = True
-        if self.log is not None:
-            self.log.close()
+        self._opened.close()
 
     # -- after a disk error --------------------------------------------------------------------------------------
 

@@ -41,7 +41,9 @@ class DataClient:
 
     def create(self, name, partitions=1, **configs):
         configs = {key.replace("_", "."): str(value) for key, value in configs.items()}
-        (created,) = self.cluster.controller.create_topics([NewTopic(name, partitions, 1, configs=configs)])
+        made = self.cluster.controller.create_topics([NewTopic(name, partitions, 1, configs=configs)])
+        self.cluster.waits.advance()  # one with very many partitions is made in slices
+        (created,) = made.value if isinstance(made, Later) else made
         assert created.name == name
         return name
 

@@ -160,7 +160,7 @@ def test_a_disk_too_full_for_a_snapshot_changes_nothing(new_cluster, monkeypatch
     monkeypatch.setattr(metadata_log, "_FEW_RECORDS", 20)
 
     def full(operation, name):
-        if operation == "replace" and name.endswith(".checkpoint"):
+        if operation == "append" and ".checkpoint" in name:
             raise OSError(28, "no space left on device")
 
     cluster = new_cluster(files=FaultyFiles(MemoryFiles(), full))
