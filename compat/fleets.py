@@ -24,9 +24,12 @@ from compat.oracle import kafka as oracle
 from pykbroker.compat.check import Check
 from pykbroker.compat.runner import Result, Status, run_together
 from pykbroker.compat.security import PLAINTEXT, Security, read_command_config
+from pykbroker.compat.switch import RESTARTS, Switch
 from pykbroker.compat.target import Target
 
 THREE_BROKERS = "three brokers"
+NEW_CLUSTER = "a new cluster"
+"""Nobody has used it yet: a check that needs one has it for itself."""
 SECURE = frozenset({"an authorizer", "a SASL listener", "a PLAIN login", "a client certificate", "delegation tokens"})
 FEATURE = "feature "
 """`feature transaction.version=1`: the cluster is made with that level."""
@@ -50,6 +53,8 @@ class Fleet:
 
     nodes: int = 1
     secure: bool = False
+    new: bool = False
+    restarts: bool = False
     features: dict[str, str] = field(default_factory=dict)
     settings: dict[str, str] = field(default_factory=dict)
     checks: list[Check] = field(default_factory=list)
@@ -59,7 +64,8 @@ class Fleet:
         """What its brokers have of what checks may need."""
         words = {f"{name}={value}" for name, value in self.settings.items()}
         words |= {f"{FEATURE}{name}={level}" for name, level in self.features.items()}
-        return frozenset(words | ({THREE_BROKERS} if self.nodes == 3 else set()) | (SECURE if self.secure else set()))
+        words |= {word for word, has in ((THREE_BROKERS, self.nodes == 3), (NEW_CLUSTER, self.new), (RESTARTS, self.restarts)) if has}
+        return frozenset(words | (SECURE if self.secure else set()))
 
     @property
     def is_rough(self) -> bool:
@@ -67,14 +73,14 @@ class Fleet:
         return _temper(self.settings) == "rough"
 
     def __str__(self) -> str:
-        parts = [THREE_BROKERS] if self.nodes == 3 else []
-        parts += ["secure"] if self.secure else []
+        shape = ((THREE_BROKERS, self.nodes == 3), ("secure", self.secure), (NEW_CLUSTER, self.new), (RESTARTS, self.restarts))
+        parts = [word for word, has in shape if has]
         parts += [f"{name}={value}" for name, value in (self.features | self.settings).items()]
         return ", ".join(parts) or "plain"
 
     def takes(self, other: "Fleet") -> bool:
         """Whether what the other needs can be started together with what this one has."""
-        if (self.nodes, self.secure, self.features) != (other.nodes, other.secure, other.features):
+        if self.new or other.new or (self.nodes, self.secure, self.features) != (other.nodes, other.secure, other.features):
             return False
         if any(self.settings.get(name, value) != value for name, value in other.settings.items()):
             return False
@@ -93,6 +99,7 @@ def fleets(checks: Sequence[Check]) -> list[Fleet]:
             found.append(wanted)
         else:
             fitting.settings |= wanted.settings
+            fitting.restarts |= wanted.restarts
             fitting.checks.append(check)
     return sorted(found, key=lambda one: (one.nodes, one.secure, len(one.settings)))
 
@@ -109,6 +116,10 @@ def _fleet_for(check: Check) -> Fleet | None:
     for word in sorted(check.wants):
         if word == THREE_BROKERS:
             wanted.nodes = 3
+        elif word == NEW_CLUSTER:
+            wanted.new = True
+        elif word == RESTARTS:
+            wanted.restarts = True
         elif word in SECURE:
             wanted.secure = True
         elif "=" in word:
@@ -129,6 +140,7 @@ class Address(NamedTuple):
     host: str
     port: int
     security: Security = PLAINTEXT
+    switch: Switch | None = None
 
 
 class ApacheKafka:
@@ -150,10 +162,11 @@ class ApacheKafka:
         cluster = oracle.Cluster(port, fleet.nodes, fleet.secure, settings, fleet.features, short_lived=True)
         oracle.start_cluster(self._cluster, cluster)
         self._is_up = True
+        switch = KafkasNodes(self._cluster, cluster)
         if not fleet.secure:
-            return Address("127.0.0.1", port)
+            return Address("127.0.0.1", port, switch=switch)
         login = oracle.folder_of(self._cluster) / "admin-sasl_ssl.properties"
-        return Address("127.0.0.1", port + oracle.SECURE_LISTENERS.index("SASL_SSL"), read_command_config(str(login)))
+        return Address("127.0.0.1", port + oracle.SECURE_LISTENERS.index("SASL_SSL"), read_command_config(str(login)), switch)
 
     def stop(self) -> None:
         oracle.stop(self._cluster, signal.SIGKILL)
@@ -162,36 +175,81 @@ class ApacheKafka:
             self._is_up = False
 
 
+class KafkasNodes:
+    """Stops and starts the oracle's nodes."""
+
+    def __init__(self, name: str, cluster: oracle.Cluster) -> None:
+        self._name = name
+        self._cluster = cluster
+
+    def stop(self, node_id: int) -> None:
+        oracle.stop_node(self._name, node_id)
+
+    def kill(self, node_id: int) -> None:
+        oracle.stop_node(self._name, node_id, signal.SIGKILL)
+
+    def start(self, node_id: int) -> None:
+        oracle.start_node(self._name, node_id, self._cluster.port_of(node_id), short_lived=True)
+
+
 class Pykbroker:
-    """Ours, in memory, in a process of its own."""
+    """Ours, in a process of its own: in memory, or on disk where it is to be restarted."""
 
     name = "pykbroker"
 
     def __init__(self) -> None:
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: OurProcess | None = None
 
     def start(self, fleet: Fleet) -> Address:
         """Raises Missing where it cannot be what is wanted, or does not know one of the settings."""
         if fleet.nodes > 1 or fleet.secure or fleet.features:
             raise Missing(f"pykbroker cannot be started so: {fleet}")
         port = free_ports(1)
-        command = [sys.executable, "-m", "pykbroker", "serve", "--listen", f"127.0.0.1:{port}"]
-        command += [word for name, value in fleet.settings.items() for word in ("--override", f"{name}={value}")]
-        with tempfile.TemporaryFile() as log:
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-            deadline = time.monotonic() + START_TIMEOUT_S
-            while not _listens(port):
-                if self._process.poll() is not None or time.monotonic() > deadline:
-                    log.seek(0)
-                    raise Missing(f"pykbroker did not start: {log.read().decode(errors='replace')[-500:]}")
-                time.sleep(0.02)
-        return Address("127.0.0.1", port)
+        overrides = [word for name, value in fleet.settings.items() for word in ("--override", f"{name}={value}")]
+        self._process = OurProcess(port, overrides, on_disk=fleet.restarts)
+        self._process.start(0)
+        return Address("127.0.0.1", port, switch=self._process)
 
     def stop(self) -> None:
         if self._process is not None:
+            self._process.clean_up()
+            self._process = None
+
+
+class OurProcess:
+    """One broker of ours, which can be stopped and started; it is the only one, whatever its id."""
+
+    def __init__(self, port: int, overrides: Sequence[str], *, on_disk: bool) -> None:
+        self._port = port
+        self._folder = pathlib.Path(tempfile.mkdtemp(prefix="fleet-"))
+        self._command = [sys.executable, "-m", "pykbroker", "serve", "--listen", f"127.0.0.1:{port}", *overrides]
+        self._command += ["--data-dir", str(self._folder / "data")] if on_disk else []
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, _node_id: int) -> None:
+        """Raises Missing where it does not start, as with a setting that it does not know."""
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not _listens(self._port):
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise Missing(f"pykbroker did not start: {(self._folder / 'log').read_text(errors='replace')[-500:]}")
+            time.sleep(0.02)
+
+    def stop(self, _node_id: int) -> None:
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait(START_TIMEOUT_S)
+
+    def kill(self, _node_id: int) -> None:
+        if self._process is not None:
             self._process.kill()
             self._process.wait()
-            self._process = None
+
+    def clean_up(self) -> None:
+        """Leave nothing of it."""
+        self.kill(0)
+        shutil.rmtree(self._folder, ignore_errors=True)
 
 
 System = ApacheKafka | Pykbroker

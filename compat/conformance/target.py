@@ -41,6 +41,7 @@ from pykbroker.protocol.records import DEFAULT_PROPERTIES, BatchProperties, NewR
 from pykbroker.protocol.wire import Malformed
 
 if TYPE_CHECKING:
+    from pykbroker.compat.switch import Switch
     from pykbroker.protocol.messages import Request
 
 R = TypeVar("R", bound=Message)
@@ -51,6 +52,7 @@ ALL_REPLICAS = -1
 GROUP, TRANSACTION = 0, 1
 NOBODY = -1
 PATIENCE_S = 20.0
+RESTART_S = 60.0
 _KEPT_EXCHANGES = 6
 _DELETE = 1
 _CONSUMER_GROUP_DESCRIBE = 69
@@ -80,10 +82,11 @@ class Target:
     Of a cluster's other brokers a check need not know: new topics are led by this one, and groups and transactional ids are such as it coordinates.
     """
 
-    def __init__(self, host: str, port: int, security: Security = PLAINTEXT) -> None:
+    def __init__(self, host: str, port: int, security: Security = PLAINTEXT, switch: "Switch | None" = None) -> None:
         self.host = host
         self.port = port
         self.security = security
+        self._switch = switch
         self.exchanges: list[Exchange] = []
         self.served: dict[int, range] = {}
         self.node_id = NOBODY
@@ -365,6 +368,64 @@ class Target:
         )
         expect(self.ask(request, 3), error_code=ErrorCode.NONE)
         return member
+
+    # -- brokers that are stopped and started --------------------------------------------------------------------
+
+    @property
+    def switch(self) -> "Switch":
+        """Whoever stops and starts brokers; only for checks that need `restarts`."""
+        expect_that(self._switch is not None, "somebody can stop and start the broker")
+        assert self._switch is not None
+        return self._switch
+
+    def restart(self) -> None:
+        """Stop the broker under test, and start it; back when it is at work. Connections of before are gone."""
+        self.switch.stop(self.node_id)
+        self._start_again(self.node_id)
+
+    def crash(self) -> None:
+        """The same, but its process is killed."""
+        self.switch.kill(self.node_id)
+        self._start_again(self.node_id)
+
+    def stop_neighbour(self) -> int:
+        """Stop another broker of the cluster until the check is over; its id."""
+        neighbour = self.neighbour()
+        self.afterwards(lambda: self._start_again(neighbour))
+        self.switch.stop(neighbour)
+        self._wait_for_brokers([one for one in self.brokers if one != neighbour])
+        return neighbour
+
+    def kill_neighbour(self) -> int:
+        """The same, but its process is killed, and back at once: the cluster does not know yet."""
+        neighbour = self.neighbour()
+        self.afterwards(lambda: self._start_again(neighbour))
+        self.switch.kill(neighbour)
+        return neighbour
+
+    def neighbour(self) -> int:
+        """The broker that `stop_neighbour` and `kill_neighbour` are about."""
+        return max(one for one in self.brokers if one != self.node_id)
+
+    def _start_again(self, node_id: int) -> None:
+        self.time_is_over_at = max(self.time_is_over_at, time.monotonic() + RESTART_S)
+        self.close()
+        self.switch.start(node_id)
+        self._wait_for_brokers(self.brokers)
+
+    def _wait_for_brokers(self, wanted: Sequence[int]) -> None:
+        """Until the broker under test answers, and knows just these to be there."""
+        deadline = time.monotonic() + RESTART_S
+        while True:
+            try:
+                found = sorted(one.node_id for one in self.metadata().brokers)
+            except (OSError, Unexpected, Malformed):
+                found = []
+            if found == wanted:
+                return
+            if time.monotonic() > deadline:
+                raise Unexpected("the brokers", wanted, found)
+            time.sleep(0.05)
 
     # -- cleaning up ---------------------------------------------------------------------------------------------
 

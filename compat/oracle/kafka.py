@@ -63,7 +63,9 @@ LOG4J = """<Configuration status="warn">
 
 @dataclass(frozen=True)
 class Cluster:
-    """How a cluster is to be: `settings` are added to each node's properties, `features` are levels other than a new cluster has."""
+    """How a cluster is to be: `settings` are added to each node's properties, `{node}` being its number; `features` are levels other than a new
+    cluster has.
+    """
 
     port: int
     nodes: int = 1
@@ -245,7 +247,7 @@ def _properties(node: int, cluster: Cluster, folder: pathlib.Path) -> dict[str, 
         "share.coordinator.state.topic.num.partitions": "4",
         "group.initial.rebalance.delay.ms": "0",
         **(_secure_properties(folder) if cluster.secure else {}),
-        **cluster.settings,
+        **{key: value.replace("{node}", str(node)) for key, value in cluster.settings.items()},
     }
 
 
