@@ -36,6 +36,8 @@ VERSIONS = range(2)
 
 _FOR_THE_CONTROLLER = {ResourceType.TOPIC, ResourceType.CLIENT_METRICS, ResourceType.GROUP}
 
+_OPERATIONS = frozenset(Operation)
+
 _Asked = IncrementalAlterConfigsRequest.AlterConfigsResource
 _Answered = IncrementalAlterConfigsResponse.AlterConfigsResourceResponse
 
@@ -83,8 +85,11 @@ def _names_and_values(changes: list[Change]) -> list[tuple[str, str | None]]:
 
 def _has_unknown_operation(request: IncrementalAlterConfigsRequest) -> bool:
     """Whether Kafka's controller could not read what would be passed on to it: then it alters nothing. What is refused before does not count."""
+    suspects = [each for each in request.resources if any(config.config_operation not in _OPERATIONS for config in each.configs)]
+    if not suspects:
+        return False
     times = Counter((each.resource_type, each.resource_name) for each in request.resources)
-    for asked in request.resources:
+    for asked in suspects:
         if asked.resource_type in _FOR_THE_CONTROLLER and times[asked.resource_type, asked.resource_name] == 1:
             changes = _changes(asked)
             try:
