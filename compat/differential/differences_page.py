@@ -20,9 +20,9 @@ but for these:
 |---|---|
 """
 _TAIL = """
-Not compared, since each broker makes it for itself: ids (their n-th of a kind is, so that confused ones are found), the time now, addresses, throttle times,
-sentences for people (that there is one is), the order of arrays of structs (Kafka keeps most of them in hash maps), and the bytes of a batch that the broker
-has changed (its records are). Of a broker's configs those are left out that say where it is; documentation is in our own words.
+Not compared, since each broker makes it for itself: ids (their n-th of a kind is, so that confused ones are found), the time now, addresses, sentences for people
+and documentation (of all these it is compared whether there is something, an empty string or null), the order of the arrays that Kafka keeps in hash maps, and
+the bytes of a batch that the broker has changed (its records are). Of a broker's configs those are left out that say where it is.
 
 APIs that are not served yet, and settings whose default differs, stand in [NOT_DONE.md](../NOT_DONE.md) and [docs/CONFIGS.md](../docs/CONFIGS.md).
 """

@@ -1,7 +1,8 @@
 """What of an answer can be compared: everything but ids, times, addresses and sentences, which each broker makes for itself.
 
-An id becomes "the n-th id of its kind in this sequence", so that a broker that confuses two of them is still found. Of a sentence for people only whether there
-is one is kept. Arrays of structs are put in order: Kafka keeps most of them in hash maps. Names of other sequences are left out of lists of everything.
+An id becomes "the n-th id of its kind in this sequence", so that a broker that confuses two of them is still found. Of a sentence for people, and of an address,
+it is kept whether there is one, an empty string or null. The arrays that Kafka keeps in hash maps are put in order, no others. Names of other sequences are left
+out of lists of everything.
 """
 
 import json
@@ -20,12 +21,33 @@ Plain = dict[str, object] | list[object] | str | int | float | bool | None
 
 _NOW_FROM, _NOW_TO = 1_780_000_000_000, 4_000_000_000_000
 _UUID_TEXT = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
-_OWN = {"throttle_time_ms", "port", "host", "rack", "cluster_id", "documentation"}
-_SENTENCES = {"error_message", "batch_index_error_message"}
+_OWN_WORDS = {"error_message", "batch_index_error_message", "documentation", "host", "cluster_id"}
 _COUNTED = {"producer_id": "producer", "session_id": "session"}
 _COUNTED_FROM = {"producer_id": 0, "session_id": 1}
 _LISTS_OF_EVERYTHING = {"ListGroups": "groups", "ListConfigResources": "config_resources"}
-_ORDERED = {"coordinators", "api_keys"}
+_SHUFFLED = {
+    "CreatePartitionsResponse.results",
+    "DeleteGroupsResponse.results",
+    "DeleteRecordsResponse.topics",
+    "DeleteRecordsTopicResult.partitions",
+    "DeleteTopicsResponse.responses",
+    "DescribeGroupsResponse.groups",
+    "DescribedGroup.members",
+    "JoinGroupResponse.members",
+    "ListConfigResourcesResponse.config_resources",
+    "ListGroupsResponse.groups",
+    "ListOffsetsResponse.topics",
+    "ListOffsetsTopicResponse.partitions",
+    "MetadataResponse.topics",
+    "OffsetFetchResponse.topics",
+    "OffsetFetchResponseGroup.topics",
+    "OffsetFetchResponseTopic.partitions",
+    "OffsetFetchResponseTopics.partitions",
+    "ProduceResponse.responses",
+    "TopicProduceResponse.partition_responses",
+}
+"""Arrays of structs whose order is that of a hash map in Kafka, always or for some requests."""
+
 _OWN_CONFIGS = re.compile(
     r"(advertised\.|controller\.)?listeners?|listener\..*|log\.dirs?|controller\..*|metadata\.log\.dir|process\.roles|broker\.id|node\.id|socket\.listen\.backlog\.size"
 )
@@ -78,22 +100,24 @@ class Mask:
     def _plain(self, value: Struct, version: int) -> dict[str, object]:
         made: dict[str, object] = {}
         for one in value._fields:
-            if version not in one.versions or one.name in _OWN:
+            if version not in one.versions:
                 continue
             found = getattr(value, one.name)
-            if one.name in _SENTENCES:
-                made[one.name] = None if found is None else "a sentence"
+            if one.name in _OWN_WORDS:
+                made[one.name] = f"some {one.name}" if found else found
+            elif one.name == "port" and isinstance(found, int) and found > 0:
+                made[one.name] = "a port"
             elif one.name in _COUNTED and isinstance(found, int) and found >= _COUNTED_FROM[one.name]:
                 made[one.name] = _Id(_COUNTED[one.name], found)
             elif one.type == "records":
                 made[one.name] = None if found is None else self._records(bytes(found))
             else:
                 made[one.name] = self._value(found, version, is_id=one.type == "uuid")
-            if isinstance(found, list) and one.fields and one.name not in _ORDERED:
+            if isinstance(found, list) and f"{type(value).__name__}.{one.name}" in _SHUFFLED:
                 made[one.name] = sorted(made[one.name], key=self._place)  # type: ignore[call-overload]
         if value.unknown_tags:
             made["unknown_tags"] = [[tag, bytes(data).hex()] for tag, data in value.unknown_tags]
-        if value.__class__.__name__ == "DescribeConfigsResult" and isinstance(made["configs"], list):
+        if type(value).__name__ == "DescribeConfigsResult" and isinstance(made["configs"], list):
             made["configs"] = [one for one in made["configs"] if not _OWN_CONFIGS.fullmatch(one["name"])]
         return made
 

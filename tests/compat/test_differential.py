@@ -21,7 +21,19 @@ from compat.differential.steps import Sequence, Step
 from compat.differential.trial import Difference, Outcome, Pace, Trial
 from compat.faults.catalogue import FAULTS
 from compat.faults.fault import Fault
-from pykbroker.protocol.messages import HeartbeatRequest, MetadataRequest, MetadataResponse
+from pykbroker.protocol.messages import (
+    ApiVersionsRequest,
+    DeleteTopicsRequest,
+    DeleteTopicsResponse,
+    FetchRequest,
+    FetchResponse,
+    FindCoordinatorRequest,
+    FindCoordinatorResponse,
+    HeartbeatRequest,
+    Message,
+    MetadataRequest,
+    MetadataResponse,
+)
 from pykbroker.testing import KafkaBroker
 
 GOLDEN = load(pathlib.Path(__file__).parent.parent / "golden" / "sequences.jsonl.xz")
@@ -129,6 +141,54 @@ def test_ids_are_compared_by_when_they_were_seen() -> None:
     assert masked([("p-a", b"8")], [("p-b", b"9"), ("p-a", b"8")]) == kafkas
     confused = masked([("p-a", b"8")], [("p-b", b"8"), ("p-a", b"9")])
     assert [place for place, _, _ in differing(kafkas, confused)] == ["[1].topics[0].topic_id", "[1].topics[1].topic_id"]
+
+
+def seen(request: Message, version: int, answer: Message) -> object:
+    return Mask("p-").masked(request, version, answer)
+
+
+Fetched, Found, Found4 = FetchResponse.FetchableTopicResponse, FindCoordinatorResponse, FindCoordinatorResponse.Coordinator
+Deleted = DeleteTopicsResponse.DeletableTopicResult
+
+
+@pytest.mark.parametrize(
+    ("request_", "version", "one", "other"),
+    [
+        (FindCoordinatorRequest(), 0, Found(error_code=15, node_id=-1, port=-1), Found(error_code=15, node_id=-1, host="here", port=-1)),
+        (FindCoordinatorRequest(), 0, Found(error_code=15, node_id=-1, port=-1), Found(error_code=15, node_id=-1, port=9092)),
+        (FindCoordinatorRequest(), 1, Found(error_message=None), Found(error_message="")),
+        (FindCoordinatorRequest(), 1, Found(error_message="NONE"), Found(error_message="")),
+        (FindCoordinatorRequest(), 1, Found(), Found(throttle_time_ms=1)),
+        (
+            FindCoordinatorRequest(),
+            4,
+            Found(coordinators=[Found4(key="a"), Found4(key="b")]),
+            Found(coordinators=[Found4(key="b"), Found4(key="a")]),
+        ),
+        (
+            FetchRequest(),
+            4,
+            FetchResponse(responses=[Fetched(topic="a"), Fetched(topic="b")]),
+            FetchResponse(responses=[Fetched(topic="b"), Fetched(topic="a")]),
+        ),
+    ],
+)
+def test_what_is_a_difference_is_not_masked(request_: Message, version: int, one: Message, other: Message) -> None:
+    assert list(differing(seen(request_, version, one), seen(request_, version, other)))
+
+
+def test_an_order_by_hash_is_no_difference() -> None:
+    one, other = Deleted(name="a"), Deleted(name="b")
+    shuffled = [seen(DeleteTopicsRequest(), 5, DeleteTopicsResponse(responses=list(row))) for row in ((one, other), (other, one))]
+    assert not list(differing(*shuffled))
+
+
+def test_an_api_in_another_version_is_not_explained_away() -> None:
+    step = Step(1, 0, 0, ApiVersionsRequest())
+    kafkas = [{"api_key": 0, "min_version": 0, "max_version": 13}, {"api_key": 1, "min_version": 4, "max_version": 18}]
+    fewer, other = kafkas[:1], [kafkas[0] | {"max_version": 12}]
+    assert explains(step, step.request, "api_keys", kafkas, fewer)
+    assert not explains(step, step.request, "api_keys", kafkas, other)
 
 
 def test_the_page_of_differences_is_fresh() -> None:
