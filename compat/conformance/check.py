@@ -16,6 +16,30 @@ if TYPE_CHECKING:
 
 Function = Callable[..., None]
 
+SECTIONS = {
+    "W": "The wire: frames, connections, versions",
+    "S": "SASL, TLS and who a client is",
+    "M": "Metadata, topic ids and leader epochs",
+    "P": "Produce: what becomes of records",
+    "I": "Producers with an id",
+    "T": "Transactions",
+    "F": "Fetch",
+    "FS": "Fetch sessions",
+    "L": "ListOffsets, OffsetForLeaderEpoch, DeleteRecords",
+    "G": "Classic groups",
+    "O": "Committed offsets",
+    "C": "Consumer groups",
+    "H": "Share groups",
+    "R": "Streams groups",
+    "A": "Topics, partitions, replicas and features",
+    "K": "Configs",
+    "Z": "ACLs",
+    "N": "Retention and compaction",
+    "Q": "Quotas, telemetry, features",
+    "X": "Across APIs",
+}
+"""What the letters in front of an id stand for."""
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 R = TypeVar("R", bound=Message)
 
 TIMEOUT_S = 30.0
+LARGEST_ANSWER = 1 << 28
+"""In bytes. Whoever claims to send more speaks another protocol: the first letters of HTTP are a number beyond it."""
+LONGEST_SHOWN = 400
+"""In bytes, of what cannot be read."""
 
 
 class Exchange(NamedTuple):
@@ -29,6 +33,18 @@ class Exchange(NamedTuple):
     sent: str
     answer: str
     response: Message | None = None
+
+
+class Refused(Unexpected):
+    """The login was not accepted."""
+
+    def __init__(self, login: Login, why: Unexpected) -> None:
+        super().__init__(why.field, why.expected, why.found, why.within)
+        said = getattr(why.within, "error_message", None)
+        self._sentence = f"{login.user} cannot log in by {login.mechanism}: " + (f"{why.found}, {said}" if said else f"{why}")
+
+    def __str__(self) -> str:
+        return self._sentence
 
 
 class Connection:
@@ -84,24 +100,36 @@ class Connection:
 
     def receive(self, request: "Request[R]", version: int) -> R:
         """The next response, which is to be one to `request`."""
-        frame = self.receive_frame()
         sent = f"{type(request).__name__} v{version}: {request!r}"
+        try:
+            frame = self.receive_frame()
+        except Unexpected as unexpected:
+            self._keep(Exchange(sent, f"{unexpected.found}"))
+            raise
         if frame is None:
             self._keep(Exchange(sent, "the connection was closed"))
             raise Unexpected("the connection", "an answer", "closed", request)
         response_class: type[R] = getattr(messages, type(request).__name__.removesuffix("Request") + "Response")
-        correlation_id, response = read_response(response_class, version, frame)
+        try:
+            correlation_id, response = read_response(response_class, version, frame)
+        except Malformed:
+            shown = frame[:LONGEST_SHOWN].hex(" ", -4)
+            self._keep(Exchange(sent, f"{len(frame)} bytes that are no {response_class.__name__} v{version}: {shown}"))
+            raise
         self._keep(Exchange(sent, f"{response!r}", response))
-        if correlation_id != self._correlation_id and correlation_id > self._correlation_id:
+        if correlation_id > self._correlation_id:
             raise Unexpected("correlation_id", self._correlation_id, correlation_id)
         return response
 
     def receive_frame(self, timeout_s: float = TIMEOUT_S) -> bytes | None:
         """The next frame without its size; None where the connection is closed. Raises Unexpected when nothing comes."""
-        size = self._read(4, timeout_s)
-        if size is None:
+        head = self._read(4, timeout_s)
+        if head is None:
             return None
-        return self._read(struct.unpack(">i", size)[0], timeout_s)
+        (size,) = struct.unpack(">i", head)
+        if not 0 <= size <= LARGEST_ANSWER:
+            raise Unexpected("the size in front of the answer", f"from 0 to {LARGEST_ANSWER}", head)
+        return self._read(size, timeout_s)
 
     def is_closed(self, within_s: float = 5.0) -> bool:
         """Whether the broker closes the connection, without sending anything before."""
@@ -138,21 +166,24 @@ class Connection:
     def _log_in(self, login: Login) -> None:
         try:
             log_in(self, login)
+        except Unexpected as why:
+            self.close()
+            raise Refused(login, why) from why
         except BaseException:
             self.close()
             raise
 
     def _read(self, size: int, timeout_s: float) -> bytes | None:
-        ends = time.monotonic() + timeout_s
+        started = time.monotonic()
         pieces = [self._peeked[:size]]
         size -= len(pieces[0])
         self._peeked = self._peeked[len(pieces[0]) :]
         while size:
-            self._socket.settimeout(self._seconds_left(max(0.001, ends - time.monotonic())))
+            self._socket.settimeout(self._seconds_left(max(0.001, started + timeout_s - time.monotonic())))
             try:
                 piece = self._socket.recv(min(size, 1 << 20))
             except TimeoutError:
-                raise Unexpected("the answer", f"within {timeout_s:g} s", "nothing") from None
+                raise Unexpected("the answer", f"within {time.monotonic() - started:.2g} s", "nothing") from None
             except OSError:
                 return None
             if not piece:

@@ -17,6 +17,16 @@ class Unexpected(Exception):  # noqa: N818 - what the broker was
         self.within = within
 
 
+class Untrue(Unexpected):
+    """Something that is no field, and ought to be true."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(sentence, "true", "not so")
+
+    def __str__(self) -> str:
+        return f"it is not so that {self.field}"
+
+
 class NotServed(Exception):  # noqa: N818 - what the API is
     """The check turns out to need an API, or a version of it, that the broker does not serve; the message names it."""
 
@@ -68,7 +78,7 @@ def expect(answer: object, **fields: object) -> None:
 def expect_that(holds: object, sentence: str) -> None:
     """Something that is no field; `sentence` says what ought to be true."""
     if not holds:
-        raise Unexpected(sentence, "true", "not so")
+        raise Untrue(sentence)
 
 
 def expect_equal(what: str, found: object, expected: object) -> None:

@@ -1,27 +1,47 @@
-"""The results, for a terminal, a machine, a page, a CI server."""
+"""The results, for a terminal, a machine, a pull request, a CI server; `page` has them for a browser. Each has a sentence on top: who, when, by whom."""
 
 import json
+import re
+import textwrap
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from html import escape
+from typing import Protocol
 
-from pykbroker.compat.runner import Result, Status
+from pykbroker.compat.check import SECTIONS
+from pykbroker.compat.runner import NEEDS, Result, Status
+
+TITLE = "Conformance with Apache Kafka 4.3"
+LONGEST_SHOWN = 1000
+"""Letters of a request or a response, where people read it; JSON and the page have all of it."""
+_WIDTH = 100
+_UNPRINTABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def as_text(results: Sequence[Result]) -> str:
-    """A table by section, then every failure with what was exchanged."""
-    lines = [f"{'section':<8}" + "".join(f"{status.value:>12}" for status in Status)]
+class Shape(Protocol):
+    """One way to tell results."""
+
+    def __call__(self, results: Sequence[Result], about: str = "") -> str:
+        """`about`: which broker, when, by whom."""
+
+
+def as_text(results: Sequence[Result], about: str = "") -> str:
+    """Every failure with what was exchanged; then, where whoever ran it looks, the table by section, and why others were not run."""
+    lines = [line for result in failed(results) for line in [*failure(result), ""]]
+    if about:
+        lines += [f"{TITLE}: {about}"]
+    lines.append(f"{'section':<56}" + "".join(f"{status.value:>11}" for status in Status))
     for section, counts in by_section(results).items():
-        lines.append(f"{section:<8}" + "".join(f"{counts[status]:>12}" for status in Status))
-    for result in results:
-        if result.status is Status.FAILED:
-            lines += ["", *failure(result)]
+        name = f"{section:<4}{SECTIONS.get(section, '')}"
+        lines.append(f"{name:<56}" + "".join(f"{counts[status]:>11}" for status in Status))
+    for why in reasons(results):
+        lines += ["", *textwrap.wrap(why, _WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)]
     return "\n".join(lines)
 
 
-def as_json(results: Sequence[Result]) -> str:
-    """`{"checks": [{"id", "section", "name", "status", "seconds", "detail", …}]}`."""
-    return json.dumps({"checks": [row(result) for result in results]}, indent=1)
+def as_json(results: Sequence[Result], about: str = "") -> str:
+    """`{"about", "checks": [{"id", "section", "name", "sentence", "status", "seconds", "detail", …}]}`."""
+    return json.dumps({"about": about, "checks": [row(result) for result in results]}, indent=1)
 
 
 def row(result: Result) -> dict[str, object]:
@@ -30,6 +50,7 @@ def row(result: Result) -> dict[str, object]:
         "id": result.check.id,
         "section": result.check.section,
         "name": result.check.name,
+        "sentence": result.check.sentence,
         "status": result.status.value,
         "seconds": round(result.seconds, 3),
         "detail": result.detail,
@@ -40,79 +61,38 @@ def row(result: Result) -> dict[str, object]:
     }
 
 
-def as_markdown(results: Sequence[Result]) -> str:
-    """A table by section, then everything that failed with what was exchanged."""
-    lines = ["| section | " + " | ".join(Status) + " |", "|---" * (len(Status) + 1) + "|"]
+def as_markdown(results: Sequence[Result], about: str = "") -> str:
+    """A table by section, why others were not run, then everything that failed with what was exchanged."""
+    lines = [f"{TITLE}: {about}", ""] if about else []
+    lines += ["| section | | " + " | ".join(Status) + " |", "|---|---" + "|---:" * len(Status) + "|"]
     for section, counts in by_section(results).items():
-        lines.append(f"| {section} | " + " | ".join(str(counts[status]) for status in Status) + " |")
-    for result in results:
-        if result.status is Status.FAILED:
-            title, *rest = failure(result)
-            lines += ["", f"### {title}", "", "```", *(line.removeprefix("  ") for line in rest), "```"]
+        lines.append(f"| {section} | {SECTIONS.get(section, '')} | " + " | ".join(str(counts[status]) for status in Status) + " |")
+    lines += [line for why in reasons(results) for line in ("", why)]
+    for result in failed(results):
+        title, *rest = failure(result)
+        lines += ["", f"### {title}", "", "```", *(line.removeprefix("  ") for line in rest), "```"]
     return "\n".join(lines)
 
 
-def as_html(results: Sequence[Result]) -> str:
-    """One page that needs nothing else: the table, and each check, with what was exchanged where one failed."""
-    heads = "".join(f"<th>{status.value}</th>" for status in Status)
-    counts = "".join(
-        f"<tr><th>{escape(section)}</th>"
-        + "".join(f"<td class='n {_css(status)}'>{found[status] or ''}</td>" for status in Status)
-        + "</tr>"
-        for section, found in by_section(results).items()
-    )
-    rows = "".join(
-        f"<tr><td>{escape(result.check.id)}</td><td class='{_css(result.status)}'>{result.status.value}</td>"
-        f"<td>{escape(result.check.sentence)}{_details(result)}</td><td class='n'>{result.seconds:.2f} s</td></tr>"
-        for result in results
-    )
-    return (
-        f"<!doctype html><html lang='en'><meta charset='utf-8'><title>Conformance with Apache Kafka</title><style>{_STYLE}</style>"
-        f"<h1>Conformance with Apache Kafka</h1><table><tr><th></th>{heads}</tr>{counts}</table><table>{rows}</table></html>"
-    )
-
-
-_STYLE = (
-    "body{font:15px/1.4 system-ui,sans-serif;margin:2em auto;max-width:75em;padding:0 1em;color:#222}"
-    "table{border-collapse:collapse;margin:1em 0}td,th{border-top:1px solid #ddd;padding:.3em .7em;vertical-align:top;text-align:left}"
-    ".n{text-align:right;white-space:nowrap}.passed{color:#17692b}.failed{color:#b00020;font-weight:bold}.skipped,.not-served{color:#777}"
-    "pre{white-space:pre-wrap;overflow-wrap:anywhere;background:#f6f6f6;padding:.7em;font-size:13px}.why{color:#777}"
-)
-
-
-def _css(status: Status) -> str:
-    return status.value.replace(" ", "-")
-
-
-def _details(result: Result) -> str:
-    """What is to be said of a check beside its sentence."""
-    if result.status is Status.FAILED:
-        return f"<pre>{escape(chr(10).join(line.removeprefix('  ') for line in failure(result)[2:]))}</pre>"
-    return f" <span class='why'>({escape(result.detail)})</span>" if result.detail else ""
-
-
-def as_junit(results: Sequence[Result]) -> str:
+def as_junit(results: Sequence[Result], about: str = "") -> str:
     """JUnit's XML."""
     cases = []
     for result in results:
         inner = ""
         if result.status is Status.FAILED:
-            inner = f"<failure message={_quoted(_where(result) + result.detail)}>{escape(chr(10).join(failure(result)))}</failure>"
+            inner = f"<failure message={_quoted(where(result) + result.detail)}>{markup(chr(10).join(failure(result)))}</failure>"
         elif result.status is not Status.PASSED:
             inner = f"<skipped message={_quoted(result.status.value + ': ' + result.detail)}/>"
         name = _quoted(f"{result.check.id} {result.check.name}")
         cases.append(f"<testcase classname={_quoted(result.check.section)} name={name} time='{result.seconds:.3f}'>{inner}</testcase>")
-    failures = sum(result.status is Status.FAILED for result in results)
-    return f"<testsuite name='pykbroker compat' tests='{len(results)}' failures='{failures}'>{''.join(cases)}</testsuite>"
-
-
-FORMATS: dict[str, Callable[[Sequence[Result]], str]] = {
-    "text": as_text,
-    "json": as_json,
-    "md": as_markdown,
-    "html": as_html,
-    "junit": as_junit,
-}
+    counts = by_section(results)["all"]
+    skipped = counts[Status.SKIPPED] + counts[Status.NOT_SERVED]
+    told = f"<properties><property name='about' value={_quoted(about)}/></properties>" if about else ""
+    suite = (
+        f"<testsuite name='pykbroker compat' tests='{len(results)}' failures='{counts[Status.FAILED]}' errors='0' skipped='{skipped}'"
+        f" time='{sum(result.seconds for result in results):.3f}'>"
+    )
+    return "\n".join(["<?xml version='1.0'?>", suite, *([told] if told else []), *cases, "</testsuite>"])
 
 
 def by_section(results: Sequence[Result]) -> dict[str, Counter[Status]]:
@@ -124,20 +104,57 @@ def by_section(results: Sequence[Result]) -> dict[str, Counter[Status]]:
     return sections
 
 
+def reasons(results: Sequence[Result]) -> Iterator[str]:
+    """A sentence for each of: what the broker lacks, what keeps checks from it, what it does not serve; with how many checks that concerns."""
+    needs, others, unserved = Counter[str](), Counter[str](), Counter[str]()
+    for result in results:
+        if result.status is Status.NOT_SERVED:
+            unserved.update(result.detail.split(", "))
+        elif result.status is Status.SKIPPED and result.detail.startswith(NEEDS):
+            needs.update(result.detail.removeprefix(NEEDS).split(", "))
+        elif result.status is Status.SKIPPED:
+            others[result.detail] += 1
+    if needs:
+        yield f"Skipped for want of {_counted(needs)}. What the broker has of these is told by --offers."
+    if others:
+        yield f"Skipped because {_counted(others)}."
+    if unserved:
+        yield f"Not served: {_counted(unserved)}."
+
+
+def failed(results: Sequence[Result]) -> list[Result]:
+    """Those that failed."""
+    return [result for result in results if result.status is Status.FAILED]
+
+
 def failure(result: Result) -> list[str]:
     """A check that failed, in lines: what it says, what was not so, who says so, and what was exchanged."""
-    lines = [f"{result.check.id} {result.check.name}", f"  {result.check.sentence}", f"  {_where(result)}{result.detail}"]
+    lines = [f"{result.check.id} {result.check.name}", f"  {result.check.sentence}", f"  {where(result)}{result.detail}"]
     if result.field:
         lines.append(f"  field: {result.field}")
     lines.append(f"  source: {', '.join(result.check.sources)}")
     for exchange in result.exchanges:
-        lines += [f"    > {exchange.sent[:1000]}", f"    < {exchange.answer[:1000]}"]
+        lines += [f"    > {_shortened(exchange.sent)}", f"    < {_shortened(exchange.answer)}"]
     return lines
 
 
-def _where(result: Result) -> str:
+def where(result: Result) -> str:
+    """In which version it failed, where it is run in several."""
     return "" if result.version is None else f"in version {result.version}: "
 
 
+def markup(text: str) -> str:
+    """The text as HTML and XML have it, also where a broker sent what they cannot have."""
+    return escape(_UNPRINTABLE.sub("\ufffd", text))
+
+
+def _counted(words: Counter[str]) -> str:
+    return ", ".join(f"{word} ({count})" for word, count in words.most_common())
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}… ({len(text)} letters; -o json has all)"
+
+
 def _quoted(text: str) -> str:
-    return '"' + escape(text, quote=True).replace("\n", " ") + '"'
+    return '"' + markup(text).replace("\n", " ") + '"'

@@ -1,5 +1,6 @@
 """Puts a broker to the checks, one after the other, and says of each: passed, failed, skipped (what it needs is not there) or not served."""
 
+import linecache
 import math
 import threading
 import time
@@ -44,6 +45,10 @@ class Result:
 CHECK_TIMEOUT_S = 90.0
 """A check takes a second or two; one that goes round all versions of an API, and waits in each, longer."""
 CLEAN_UP_TIMEOUT_S = 20.0
+GONE_AFTER_S = 30.0
+"""A broker that cannot be reached for so long is not put to the other checks: they would all fail of the same."""
+NEEDS = "needs "
+"""What a check that is skipped for want of something says first."""
 TIME_IS_OVER = "the time for the whole suite was over"
 
 
@@ -63,15 +68,35 @@ def run(
     """
     target.time_is_over_at = time.monotonic() + check_timeout_s
     target.look()
-    results = []
+    results: list[Result] = []
+    not_run = ""
     for one in checks:
-        if time.monotonic() < ends_at:
-            result = _run_one(one, target, offered, check_timeout_s)
-        else:
-            result = Result(one, Status.SKIPPED, detail=TIME_IS_OVER)
+        if results and results[-1].status is Status.FAILED and not _is_there(target):
+            not_run = f"the broker is gone: it cannot be reached since {results[-1].check.id}"
+        elif time.monotonic() >= ends_at:
+            not_run = TIME_IS_OVER
+        result = Result(one, Status.SKIPPED, detail=not_run) if not_run else _run_one(one, target, offered, check_timeout_s)
         results.append(result)
         seen(result)
     return results
+
+
+def _is_there(target: Target) -> bool:
+    """Whether somebody answers at the target's address: at once, or after a restart."""
+    deadline = time.monotonic() + GONE_AFTER_S
+    again = Target(target.host, target.port, target.security)
+    again.time_is_over_at = deadline
+    while True:
+        try:
+            again.look()
+        except (OSError, Unexpected, Malformed):
+            if time.monotonic() > deadline - 0.2:
+                return False
+            time.sleep(0.2)
+        else:
+            return True
+        finally:
+            again.close()
 
 
 def run_together(
@@ -84,8 +109,12 @@ def run_together(
     check_timeout_s: float = CHECK_TIMEOUT_S,
     ends_at: float = math.inf,
 ) -> list[Result]:
-    """The same by several hands: most of a check's time is waiting. Those that change the whole cluster come at the end, one after the other."""
+    """The same by several hands: most of a check's time is waiting. Those that change the whole cluster come at the end, one after the other.
+
+    Whoever interrupts waits for the checks that have begun, so that they take away what they made; `seen` is told of them as well.
+    """
     waiting = deque(check for check in checks if not check.alone)
+    last = deque(check for check in checks if check.alone)
     telling = threading.Lock()
 
     def tell(result: Result) -> None:
@@ -100,19 +129,25 @@ def run_together(
             target.close()
 
     with ThreadPoolExecutor(jobs) as hands:
-        shares = [hands.submit(work, _taken_from(waiting)) for _ in range(jobs)]
         try:
+            shares = [hands.submit(work, _taken_from(waiting)) for _ in range(jobs)]
             results = [result for share in shares for result in share.result()]
+            results += _by_itself(last, hands, work) if last else []
         except BaseException:
-            waiting.clear()  # whoever interrupts waits for the checks that have begun, not for all
+            waiting.clear()
+            last.clear()
             raise
-    last = [check for check in checks if check.alone]
-    try:
-        results += work(last) if last else []
-    except (OSError, Unexpected, Malformed) as error:
-        results += [Result(check, Status.FAILED, detail=f"the broker cannot be talked to any more: {error}") for check in last]
     order = {check: number for number, check in enumerate(checks)}
     return sorted(results, key=lambda result: order[result.check])
+
+
+def _by_itself(last: deque[Check], hands: ThreadPoolExecutor, work: Callable[[Iterable[Check]], list[Result]]) -> list[Result]:
+    """By one of the hands, so that who interrupts does not interrupt the check in the middle of an answer."""
+    checks = list(last)
+    try:
+        return hands.submit(work, _taken_from(last)).result()
+    except (OSError, Unexpected, Malformed) as error:
+        return [Result(check, Status.SKIPPED, detail=f"the broker is gone: {error}") for check in checks]
 
 
 def _taken_from(waiting: deque[Check]) -> Iterator[Check]:
@@ -130,7 +165,7 @@ def _run_one(check: Check, target: Target, offered: frozenset[str], timeout_s: f
     if unserved:
         return Result(check, Status.NOT_SERVED, detail=", ".join(unserved))
     if missing := check.wants - offered:
-        return Result(check, Status.SKIPPED, detail=f"needs {', '.join(sorted(missing))}")
+        return Result(check, Status.SKIPPED, detail=f"{NEEDS}{', '.join(sorted(missing))}")
     versions: list[int | None] = [None]
     if check.takes_version:
         served = target.served[keys[check.apis[0]]]
@@ -150,11 +185,25 @@ def _run_one(check: Check, target: Target, offered: frozenset[str], timeout_s: f
             return Result(check, Status.FAILED, time.monotonic() - started, f"{unexpected}", version, path, list(target.exchanges))
         except Exception as error:  # noqa: BLE001 - an answer that makes a check stumble is no pass
             detail = f"{type(error).__name__}: {error}"
+            if not isinstance(error, (OSError, Malformed)):
+                detail += _place_of(error)
             return Result(check, Status.FAILED, time.monotonic() - started, detail, version, exchanges=list(target.exchanges))
         finally:
             target.time_is_over_at = time.monotonic() + CLEAN_UP_TIMEOUT_S
             target.clean_up()
     return Result(check, Status.PASSED, time.monotonic() - started)
+
+
+def _place_of(error: Exception) -> str:
+    """The line of the check, or of what it stands on, that could make nothing of the answer."""
+    place = ""
+    frame = error.__traceback__
+    while frame is not None:
+        code = frame.tb_frame.f_code
+        if frame.tb_frame.f_globals.get("__name__", "").startswith("pykbroker.compat."):
+            place = linecache.getline(code.co_filename, frame.tb_lineno).strip()
+        frame = frame.tb_next
+    return f", at `{place}`" if place else ""
 
 
 def _path_of(unexpected: Unexpected, exchanges: Sequence[Exchange]) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from pykbroker.compat.check import Check, all_checks
-from pykbroker.compat.report import FORMATS
+from pykbroker.compat.command import FORMATS
 from pykbroker.compat.runner import Result, Status, run
 from pykbroker.compat.target import Target
 from pykbroker.protocol.apis import API_BY_KEY

@@ -14,9 +14,10 @@ sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
 
 from compat.fleets import MOST_SECOND_TRIES, fleets, with_second_tries
 from pykbroker.compat.check import Check, Needs, Settings
-from pykbroker.compat.command import Progress, main
+from pykbroker.compat.command import FORMATS, main
 from pykbroker.compat.expectations import NotServed, expect
-from pykbroker.compat.report import FORMATS, by_section
+from pykbroker.compat.progress import Progress
+from pykbroker.compat.report import by_section
 from pykbroker.compat.runner import TIME_IS_OVER, Result, Status, run, run_together
 from pykbroker.compat.target import Target
 from pykbroker.protocol.errors import ErrorCode

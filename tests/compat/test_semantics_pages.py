@@ -6,7 +6,7 @@ from types import ModuleType
 
 import pytest
 
-from pykbroker.compat.check import all_checks
+from pykbroker.compat.check import SECTIONS, all_checks
 from pykbroker.compat.untried import UNTRIED
 
 ROOT = Path(__file__).parent.parent.parent
@@ -28,6 +28,7 @@ def test_the_pages_of_behaviours_are_fresh(script: ModuleType) -> None:
 
 def test_every_section_has_a_page(script: ModuleType) -> None:
     assert {check.section for check in all_checks()} <= set(script.SECTIONS)
+    assert script.SECTIONS == SECTIONS
 
 
 def test_no_number_is_left_out_in_silence(script: ModuleType) -> None:

@@ -1,0 +1,74 @@
+"""What checks made and did not take away again: found by its name, which has the prefix of the run's, and taken away, or told."""
+
+import contextlib
+import time
+from collections.abc import Iterable
+
+from pykbroker.compat.expectations import NotServed, Unexpected
+from pykbroker.compat.target import Target
+from pykbroker.protocol.messages import (
+    DeleteGroupsRequest,
+    DeleteTopicsRequest,
+    ListGroupsRequest,
+    Message,
+    MetadataRequest,
+)
+from pykbroker.protocol.wire import Malformed
+
+PATIENCE_S = 5.0
+"""Kafka shows a topic for a moment after it was deleted."""
+_UNTIL_LISTED_BY_NAME = 5
+"""DeleteTopics has a list of names up to there."""
+
+
+def take_away(target: Target, prefixes: Iterable[str]) -> list[str]:
+    """Delete the topics and groups with such names; those that are there all the same, each with what it is. Raises nothing: a broker that is gone
+    has left what it has.
+    """
+    wanted = tuple(prefixes)
+    deadline = time.monotonic() + PATIENCE_S
+    target.time_is_over_at = deadline + PATIENCE_S
+    left: list[str] = []
+    with contextlib.suppress(OSError, Unexpected, NotServed, Malformed):
+        target.look()
+        while left := _found(target, wanted):
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.1)
+    target.close()
+    return left
+
+
+def _found(target: Target, prefixes: tuple[str, ...]) -> list[str]:
+    """What is there of it; asked to be deleted."""
+    topics = [name for name in _topics(target) if any(prefix in name for prefix in prefixes)]
+    groups = [name for name in _groups(target) if any(prefix in name for prefix in prefixes)]
+    with contextlib.suppress(NotServed):
+        if topics:
+            version = _version(target, DeleteTopicsRequest, _UNTIL_LISTED_BY_NAME)
+            target.ask(DeleteTopicsRequest(topic_names=topics, timeout_ms=5_000), version)
+        if groups:
+            target.ask(DeleteGroupsRequest(groups_names=groups), _version(target, DeleteGroupsRequest))
+    return [f"topic {name}" for name in topics] + [f"group {name}" for name in groups]
+
+
+def _topics(target: Target) -> list[str]:
+    version = _version(target, MetadataRequest)
+    topics: list[MetadataRequest.MetadataRequestTopic] | None = None if version else []  # version 0 has no null, and means all by none
+    answer = target.ask(MetadataRequest(topics=topics), version)
+    return [one.name for one in answer.topics if one.name]
+
+
+def _groups(target: Target) -> list[str]:
+    with contextlib.suppress(NotServed):
+        return [one.group_id for one in target.ask(ListGroupsRequest(), _version(target, ListGroupsRequest)).groups]
+    return []
+
+
+def _version(target: Target, request: type[Message], at_most: int = 1 << 15) -> int:
+    """The newest that both sides know. Raises NotServed."""
+    served = target.served.get(request.API_KEY, range(0))
+    both = [version for version in request.VERSIONS if version in served and version <= at_most]
+    if not both:
+        raise NotServed(request.__name__)
+    return both[-1]
