@@ -200,19 +200,20 @@ def node_beside(home: pathlib.Path) -> str:
 
 def cargo(folder: str, crate: str, features: str, newest: bool) -> Ready:
     """The client's program, built from the crates of its lock file, or from a copy with the newest."""
-    if shutil.which("cargo") is None or shutil.which("cmake") is None:
-        raise Missing("Rust's cargo (https://rustup.rs) and cmake are not both installed")
+    if shutil.which("cargo") is None or shutil.which("make") is None:
+        raise Missing("Rust's cargo (https://rustup.rs) and make are not both installed")
     source = HERE / folder
     target = CACHE / ("rust-newest" if newest else "rust") / "target"
     if newest:
         source = target.parent / folder
         shutil.copytree(HERE / folder, source, dirs_exist_ok=True)
-        add = ["cargo", "add", "-q", crate, "--no-default-features", "--features", features]
-        if subprocess.run(add, cwd=source, check=False, stdout=sys.stderr).returncode:
-            raise Missing(f"the newest {crate} cannot be had: is crates.io out of reach?")
+        add = ["add", crate, "--no-default-features", "--features", features]
+        for update in (["remove", crate], add, ["update"]):  # `add` leaves the version of a crate that is there as it is
+            if subprocess.run(["cargo", *update, "-q"], cwd=source, check=False, stdout=sys.stderr).returncode:
+                raise Missing(f"the newest {crate} cannot be had: is crates.io out of reach?")
     build = ["cargo", "build", "-q", "--release", *([] if newest else ["--locked"]), "--target-dir", target]
     if subprocess.run(build, cwd=source, check=False, stdout=sys.stderr).returncode:
-        raise Missing(f"{folder} cannot be built: are crates.io, or a C compiler and zlib's headers, out of reach?")
+        raise Missing(f"{folder} cannot be built: is crates.io out of reach, or a C compiler, or the headers of OpenSSL or zlib?")
     locked = tomllib.loads((source / "Cargo.lock").read_text())["package"]
     return Ready(next(one["version"] for one in locked if one["name"] == crate), [str(target / "release" / "scenarios")])
 
@@ -233,5 +234,5 @@ CLIENTS = [
     Client("KafkaJS", partial(npm, "kafkajs", "kafkajs")),
     Client("kafka-javascript", partial(npm, "confluent_javascript", "@confluentinc/kafka-javascript")),
     Client("@platformatic/kafka", partial(npm, "platformatic_kafka", "@platformatic/kafka")),
-    Client("rust-rdkafka", partial(cargo, "rust_rdkafka", "rdkafka", "libz,cmake-build")),
+    Client("rust-rdkafka", partial(cargo, "rust_rdkafka", "rdkafka", "libz,ssl,zstd")),
 ]

@@ -1,0 +1,85 @@
+//! The broker is restarted while a producer goes on; nothing is lost, and nothing comes twice.
+
+use std::collections::BTreeSet;
+use std::thread;
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::error::{KafkaError, KafkaResult};
+use rdkafka::producer::BaseRecord;
+use rdkafka::types::RDKafkaErrorCode;
+
+use crate::clients::{Writer, assigned, committed, consumer, take, take_all};
+use crate::records::{PARTITIONS, check_values, key, text_of, texts_of, value};
+use crate::scenario::{DEADLINE, Outcome, Run, check, until};
+use crate::topics::created;
+
+const RESTART_RECORDS: usize = 5_000;
+const RESTART_AFTER: usize = 1_000;
+const RESTART_COMMITTED: usize = 500;
+const IN_A_ROW: usize = 40;
+
+pub fn restart(run: &Run) -> Outcome {
+    let (topic, group) = (created(run, "restart", PARTITIONS, &[])?, run.name("restart"));
+    let settings = [("enable.idempotence", "true"), ("linger.ms", "5"), ("reconnect.backoff.max.ms", "500")];
+    let writer = Writer::new(&run.bootstrap, &settings)?;
+    for number in 0..RESTART_AFTER {
+        send(&writer, &topic, number)?;
+    }
+    check!(writer.delivered()?.len() == RESTART_AFTER, "not all was acknowledged before the restart");
+    let reader = consumer(&run.bootstrap, &group, &[("reconnect.backoff.max.ms", "500")])?;
+    reader.subscribe(&[&topic])?;
+    let mut seen = texts_of(&take_all(&reader, RESTART_COMMITTED, "what was sent before the restart")?);
+    reader.commit_consumer_state(CommitMode::Sync)?;
+    let before = committed(run, &topic, &group)?;
+    check!(before.iter().sum::<i64>() == RESTART_COMMITTED as i64, "{before:?} was committed before the restart");
+    thread::scope(|scope| {
+        let sender = scope.spawn(|| send_slowly(&writer, &topic));
+        run.restart_broker()?;
+        sender.join().map_err(|_| "the sender panicked")??;
+        Outcome::Ok(())
+    })?;
+    let acknowledged = writer.delivered()?.len();
+    check!(acknowledged == RESTART_RECORDS, "{acknowledged} records were acknowledged in the end");
+    let after = committed(run, &topic, &group)?;
+    check!(after == before, "{before:?} was committed, and is now {after:?}");
+    seen.extend(the_rest(&reader, RESTART_RECORDS - RESTART_COMMITTED)?);
+    check_values(seen, 0..RESTART_RECORDS, |one| one)?;
+    let mut all = assigned(run, &topic, PARTITIONS, &[]).and_then(|reader| {
+        let mut found = take_all(&reader, RESTART_RECORDS, "all records")?;
+        found.extend(take(&reader, 10, Duration::from_secs(1))?);
+        Ok(found)
+    })?;
+    check_values(all.drain(..).map(|one| text_of(&one)).collect(), 0..RESTART_RECORDS, |one| one)
+}
+
+fn send(writer: &Writer, topic: &str, number: usize) -> KafkaResult<()> {
+    let (key, value) = (key(number), value(number));
+    writer.send(BaseRecord::with_opaque_to(topic, number).key(&key).payload(&value))
+}
+
+/// The rest of the records over a second or so: some of them are under way when the broker goes.
+fn send_slowly(writer: &Writer, topic: &str) -> KafkaResult<()> {
+    for number in RESTART_AFTER..RESTART_RECORDS {
+        send(writer, topic, number)?;
+        if number % IN_A_ROW == 0 {
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+    Ok(())
+}
+
+/// So many different values; on the way the consumer may say that the broker was gone, and begin anew at what is committed.
+fn the_rest(reader: &BaseConsumer, wanted: usize) -> Outcome<BTreeSet<String>> {
+    let mut found = BTreeSet::new();
+    until("the rest of the records", || {
+        match take(reader, 1, DEADLINE / 60) {
+            Err(KafkaError::MessageConsumption(
+                RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::AllBrokersDown,
+            )) => {}
+            messages => found.extend(texts_of(&messages?)),
+        }
+        Ok(found.len() >= wanted)
+    })?;
+    Ok(found)
+}
