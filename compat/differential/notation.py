@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from compat.differential.steps import Answered, ProducersBatch, Step
+from compat.differential.steps import Answered, ProducersBatch, Step, Subscription
 from pykbroker.protocol.apis import API_BY_KEY
 from pykbroker.protocol.messages import Message, Struct
 
@@ -43,6 +43,8 @@ def _written(value: object) -> Json:
             return {"hex": value.hex()}
         case Answered():
             return {"answered": [value.step, list(value.path), _written(value.otherwise)]}
+        case Subscription():
+            return {"subscription": value.topic}
         case ProducersBatch():
             return {
                 "batch": value.batch.hex(),
@@ -59,6 +61,8 @@ def _read(plain: Json, struct: type[Struct] | None, message: type[Message]) -> A
             return [_read(one, struct, message) for one in plain]
         case {"hex": text, **nothing} if not nothing:
             return bytes.fromhex(text)
+        case {"subscription": topic, **nothing} if not nothing:
+            return Subscription(topic)
         case {"answered": [step, path, otherwise]}:
             return Answered(step, tuple(path), _read(otherwise, None, message))
         case {"batch": batch, "producer_id": producer_id, "producer_epoch": epoch, "spoiled": spoiled}:

@@ -55,6 +55,18 @@ class ProducersBatch:
         return bytes(made)
 
 
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """What a consumer says it wants, in the bytes that clients send in JoinGroup: one topic."""
+
+    topic: str
+
+    def filled(self, prefix: str) -> bytes:
+        """The bytes, with the topic's name in this run."""
+        name = self.topic.replace(PREFIX, prefix).encode()
+        return b"\0\1\0\0\0\1" + len(name).to_bytes(2, "big") + name + b"\xff\xff\xff\xff\0\0\0\0"
+
+
 @dataclass(slots=True)
 class Step:
     """One request on one of the sequence's connections. `damage` says what is done to the frame: ("cut" | "append" | "version", how much)."""
@@ -117,6 +129,8 @@ def filled(value: object, prefix: str, answers: Mapping[int, Message]) -> object
             return value.read(answers)
         case ProducersBatch():
             return value.filled(answers)
+        case Subscription():
+            return value.filled(prefix)
         case str():
             return value.replace(PREFIX, prefix)
     return value

@@ -1,7 +1,7 @@
 """Classic groups: the way into a group, the life in it, offsets, and what administrators ask."""
 
 from compat.differential.generation.world import CONNECTIONS, Member, World
-from compat.differential.steps import Answered
+from compat.differential.steps import Answered, Subscription
 from pykbroker.protocol.messages import (
     DeleteGroupsRequest,
     DescribeGroupsRequest,
@@ -31,7 +31,13 @@ def join(world: World) -> None:
     else:
         instance = chance.choice([None, None, "~i1", "~i2"])
         member = Member(chance.choice(_GROUPS[:4]), chance.randrange(CONNECTIONS), instance, chance.choice(["consumer"] * 6 + ["connect"]))
-        world.members.append(member)
+    join_as(world, member)
+    if world.rarely(0.7):
+        sync(world, member)
+
+
+def join_as(world: World, member: Member) -> None:
+    """The way of that member into its group; of one that has no id yet, through being given one."""
     version = world.version_of(JoinGroupRequest)
     if member.instance_id is not None:
         version = max(version, _KNOWS_INSTANCES)
@@ -41,8 +47,8 @@ def join(world: World) -> None:
         number = world.ask(_join_request(world, member), version, connection=member.connection)
     member.member_id = Answered(number, ("member_id",), "")
     member.generation = Answered(number, ("generation_id",), 1)
-    if world.rarely(0.7):
-        sync(world, member)
+    if member not in world.members:
+        world.members.append(member)
 
 
 def _join_request(world: World, member: Member) -> JoinGroupRequest:
@@ -56,19 +62,14 @@ def _join_request(world: World, member: Member) -> JoinGroupRequest:
         group_instance_id=member.instance_id,
         protocol_type=member.protocol_type,
         protocols=[
-            JoinGroupRequest.JoinGroupRequestProtocol(name=name, metadata=_subscription(chance.choice(["~a", "~b"]))) for name in names
+            JoinGroupRequest.JoinGroupRequestProtocol(name=name, metadata=Subscription(chance.choice(["~a", "~b"])))  # type: ignore[arg-type]
+            for name in names
         ],
         reason=chance.choice([None, "because"]),
     )
 
 
-def _subscription(topic: str) -> bytes:
-    """What a consumer says it wants: one topic. (The prefix is not filled in here: nobody looks.)"""
-    name = topic.encode()
-    return b"\0\1\0\0\0\1" + len(name).to_bytes(2, "big") + name + b"\xff\xff\xff\xff\0\0\0\0"
-
-
-def sync(world: World, member: Member | None = None) -> None:
+def sync(world: World, member: Member | None = None, connection: int | None = None) -> None:
     """A member's assignment; one that gives none at all may be the leader's too."""
     member = member or _member(world)
     request = SyncGroupRequest(
@@ -86,19 +87,24 @@ def sync(world: World, member: Member | None = None) -> None:
     ]
     if world.rarely(0.3):
         request.assignments = []
-    world.ask(request, _version_for(world, SyncGroupRequest, member, 3), connection=member.connection)
+    connection = member.connection if connection is None else connection
+    world.ask(request, _version_for(world, SyncGroupRequest, member, 3), connection=connection)
 
 
 def heartbeat(world: World) -> None:
     """A sign of life."""
-    member = _member(world)
+    heartbeat_of(world, _member(world))
+
+
+def heartbeat_of(world: World, member: Member, connection: int = 0) -> None:
+    """That member's."""
     request = HeartbeatRequest(
         group_id=member.group,
         generation_id=_generation(world, member),  # type: ignore[arg-type]
         member_id=member.member_id,  # type: ignore[arg-type]
         group_instance_id=member.instance_id,
     )
-    world.ask(request, _version_for(world, HeartbeatRequest, member, 3))
+    world.ask(request, _version_for(world, HeartbeatRequest, member, 3), connection=connection)
 
 
 def leave(world: World) -> None:

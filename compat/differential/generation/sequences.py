@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from compat.differential.generation import admin, data, groups
+from compat.differential.generation import admin, data, groups, stories
 from compat.differential.generation.world import World
 from compat.differential.steps import Sequence
 
@@ -14,8 +14,9 @@ _DATA: list[_Action] = [
     *[data.list_offsets] * 2,
     data.offset_for_leader_epoch,
     data.delete_records,
+    stories.limits,
 ]
-_PRODUCERS: list[_Action] = [data.init_producer_id, data.produce, data.produce, data.fetch]
+_PRODUCERS: list[_Action] = [data.init_producer_id, data.produce, data.produce, data.fetch, stories.retries]
 _GROUPS: list[_Action] = [
     *[groups.join] * 4,
     groups.sync,
@@ -28,6 +29,9 @@ _GROUPS: list[_Action] = [
     groups.offset_fetch,
     groups.offset_delete,
     *[groups.administer] * 3,
+    stories.rebalance,
+    stories.replaced_static_member,
+    stories.subscribed_group,
 ]
 _ADMIN: list[_Action] = [
     admin.create_topics,
@@ -38,6 +42,7 @@ _ADMIN: list[_Action] = [
     *[admin.describe_configs] * 2,
     *[admin.alter_configs] * 3,
     *[admin.ask_about_cluster] * 2,
+    stories.internal_topic,
 ]
 _SUBJECTS = {
     "data": _DATA,

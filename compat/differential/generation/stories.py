@@ -1,0 +1,160 @@
+"""What chance alone hardly ever comes to: states that take several requests in the right order. Now and then a step is left out, or goes wrong as anywhere."""
+
+from compat.differential.generation.data import FIRST_TIME
+from compat.differential.generation.groups import heartbeat_of, join_as, sync
+from compat.differential.generation.world import Member, World
+from compat.differential.steps import Answered, ProducersBatch
+from pykbroker.protocol.messages import (
+    CreateTopicsRequest,
+    DeleteRecordsRequest,
+    DescribeGroupsRequest,
+    IncrementalAlterConfigsRequest,
+    InitProducerIdRequest,
+    LeaveGroupRequest,
+    OffsetCommitRequest,
+    OffsetDeleteRequest,
+    ProduceRequest,
+)
+from pykbroker.protocol.records import BatchProperties, NewRecord, build_batch
+
+_LEFT_OUT = 0.15
+_TIMEOUT_MS = 10_000
+_LEAVES_SEVERAL = 3
+_NAMES_ONLY = 12
+"""The last version of Produce that names topics."""
+
+_FREE = 0
+"""The connection on which nobody of a story waits."""
+
+
+def rebalance(world: World) -> None:
+    """A second member joins: what the first is told before it joins again, and before the assignments are there."""
+    first = Member("~r", 1, None, "consumer")
+    second = Member("~r", 2, None, "consumer")
+    join_as(world, first)
+    sync(world, first)
+    join_as(world, second)
+    _asks_about(world, first)
+    join_as(world, first)
+    _asks_about(world, first)
+    for member in (second, first):
+        if not world.rarely(_LEFT_OUT):
+            sync(world, member)
+    _asks_about(world, second)
+
+
+def replaced_static_member(world: World) -> None:
+    """A static member comes back, and the one that it replaces goes on asking."""
+    old = Member("~s", 1, "~i", "consumer")
+    new = Member("~s", 2, "~i", "consumer")
+    join_as(world, old)
+    if not world.rarely(_LEFT_OUT):
+        sync(world, old)
+    join_as(world, new)
+    _asks_about(world, old)
+    world.chance.choice([sync, join_as])(world, old)
+    _leaves(world, old)
+    _asks_about(world, new)
+
+
+def subscribed_group(world: World) -> None:
+    """Offsets of a topic that a member consumes cannot be deleted, others can."""
+    member = Member("~u", 1, None, "consumer")
+    join_as(world, member)
+    sync(world, member)
+    _commit(world, member)
+    topics = [
+        OffsetDeleteRequest.OffsetDeleteRequestTopic(
+            name=name, partitions=[OffsetDeleteRequest.OffsetDeleteRequestPartition(partition_index=0)]
+        )
+        for name in ["~a", "~b"]
+    ]
+    world.ask(OffsetDeleteRequest(group_id=member.group, topics=topics))
+    _leaves(world, member)
+    world.ask(OffsetDeleteRequest(group_id=member.group, topics=topics))
+
+
+def retries(world: World) -> None:
+    """An idempotent producer sends batches again, in and out of order."""
+    number = world.ask(InitProducerIdRequest(transactional_id=None, transaction_timeout_ms=60_000), spoilable=False)
+    producer_id, epoch = Answered(number, ("producer_id",), 99), Answered(number, ("producer_epoch",), 0)
+    orders = [[0, 2, 4, 2, 0, 6, 4], [0, 2, 6, 4, 4], [0, 2, 4, 6, 8, 10, 0, 2], [2, 0, 0], [0, 1, 2]]
+    for sequence in world.chance.choice(orders):
+        batch = build_batch([_record(b"one"), _record(b"two")], BatchProperties(base_sequence=sequence, producer_id=1))
+        _produce(world, "~a", ProducersBatch(batch, producer_id, epoch))
+
+
+def limits(world: World) -> None:
+    """A topic that takes small batches only, and asks for more replicas than there are, on which Kafka does not insist; then it does not any more."""
+    small = CreateTopicsRequest.CreatableTopic(name="~small", num_partitions=1, replication_factor=1)
+    wanted = {"max.message.bytes": "300", "min.insync.replicas": "2"}
+    small.configs = [CreateTopicsRequest.CreatableTopicConfig(name=name, value=value) for name, value in wanted.items()]
+    world.ask(CreateTopicsRequest(topics=[small], timeout_ms=30_000), spoilable=False)
+    sizes = [10, 239, 240, 241, 400]
+    for acks in (1, -1, -1):
+        _produce(world, "~small", build_batch([_record(bytes(world.chance.choice(sizes)))]), acks)
+    resource = IncrementalAlterConfigsRequest.AlterConfigsResource(resource_type=2, resource_name="~small")
+    resource.configs = [IncrementalAlterConfigsRequest.AlterableConfig(name=name, config_operation=1) for name in wanted]
+    world.ask(IncrementalAlterConfigsRequest(resources=[resource]))
+    _produce(world, "~small", build_batch([_record(bytes(400))]), -1)
+
+
+def internal_topic(world: World) -> None:
+    """What nobody may do to the topic of the offsets."""
+    name = "__consumer_offsets"
+    if world.rarely(0.5):
+        _produce(world, name, build_batch([_record(b"odd")]))
+        return
+    partition = DeleteRecordsRequest.DeleteRecordsPartition(partition_index=0, offset=0)
+    topic = DeleteRecordsRequest.DeleteRecordsTopic(name=name, partitions=[partition])
+    world.ask(DeleteRecordsRequest(topics=[topic], timeout_ms=_TIMEOUT_MS), spoilable=False)
+
+
+def _asks_about(world: World, member: Member) -> None:
+    """Some of what shows in which state a group is."""
+    if not world.rarely(_LEFT_OUT):
+        heartbeat_of(world, member, _FREE)
+    if world.rarely(0.5):
+        _commit(world, member)
+    if world.rarely(0.5):
+        world.ask(DescribeGroupsRequest(groups=[member.group]))
+    if world.rarely(0.2):
+        sync(world, member, _FREE)
+
+
+def _commit(world: World, member: Member) -> None:
+    partition = OffsetCommitRequest.OffsetCommitRequestPartition(partition_index=0, committed_offset=1, committed_metadata="")
+    if world.rarely(0.2):
+        partition.committed_metadata = "m" * world.chance.choice([4096, 4097])
+    version = world.version_of(OffsetCommitRequest)
+    topics = []
+    for name in ["~a", "~b"]:
+        topic = OffsetCommitRequest.OffsetCommitRequestTopic(name=name, partitions=[partition])
+        topic.topic_id = world.topic_id(name)  # type: ignore[assignment]
+        topics.append(topic)
+    request = OffsetCommitRequest(
+        group_id=member.group,
+        generation_id_or_member_epoch=member.generation,  # type: ignore[arg-type]
+        member_id=member.member_id,  # type: ignore[arg-type]
+        group_instance_id=member.instance_id,
+        topics=topics,
+    )
+    world.ask(request, max(version, 7) if member.instance_id is not None else version)
+
+
+def _leaves(world: World, member: Member) -> None:
+    version = world.version_of(LeaveGroupRequest)
+    leaving = LeaveGroupRequest.MemberIdentity(member_id=member.member_id, group_instance_id=member.instance_id)  # type: ignore[arg-type]
+    request = LeaveGroupRequest(group_id=member.group, member_id=member.member_id, members=[leaving])  # type: ignore[arg-type]
+    world.ask(request, max(version, _LEAVES_SEVERAL) if member.instance_id is not None else version)
+
+
+def _produce(world: World, topic: str, records: object, acks: int = 1) -> None:
+    data = ProduceRequest.PartitionProduceData(index=0, records=records)  # type: ignore[arg-type]
+    request = ProduceRequest(acks=acks, timeout_ms=_TIMEOUT_MS)
+    request.topic_data = [ProduceRequest.TopicProduceData(name=topic, partition_data=[data])]
+    world.ask(request, min(world.version_of(ProduceRequest), _NAMES_ONLY))
+
+
+def _record(value: bytes) -> NewRecord:
+    return NewRecord(value, timestamp=FIRST_TIME)
