@@ -69,6 +69,21 @@ def epochs_of_what_is_not_there(target: Target, version: int) -> None:
     expect(epochs_ended(target, topic.name, [(0, 0)], version, current=0)[0], error_code=ErrorCode.NONE, leader_epoch=0, end_offset=0)
 
 
+@check("L-11c", api="OffsetForLeaderEpoch", versions="2-4")
+def epochs_are_told_topic_by_topic(target: Target, version: int) -> None:
+    """Given two topics with one record and with two, each end stands under its topic's name, in the order in which they were asked for."""
+    topics = [target.new_topic(), target.new_topic()]
+    for count, topic in enumerate(topics, 1):
+        target.produce(topic, [b"v"] * count)
+    wanted = OffsetForLeaderEpochRequest.OffsetForLeaderPartition(partition=0, current_leader_epoch=-1, leader_epoch=0)
+    asked = [OffsetForLeaderEpochRequest.OffsetForLeaderTopic(topic=topic.name, partitions=[wanted]) for topic in topics]
+
+    answer = target.ask(OffsetForLeaderEpochRequest(replica_id=-1, topics=asked), version)
+
+    found = [(one.topic, [part.end_offset for part in one.partitions]) for one in answer.topics]
+    expect_equal("the ends", found, [(topics[0].name, [1]), (topics[1].name, [2])])
+
+
 @check("F-29d", api="OffsetForLeaderEpoch", versions="3-4")
 def epochs_are_told_to_any_replica(target: Target, version: int) -> None:
     """Given replica ids -2, -1, 5 and 99, OffsetForLeaderEpoch is served."""
@@ -110,6 +125,28 @@ def deleting_from_a_partition_twice(target: Target, version: int) -> None:
 
     expect_equal("the number of answers", len(answers), 1)
     expect(answers[0], error_code=ErrorCode.NONE, low_watermark=3)
+
+
+@check("L-12c", api="DeleteRecords", versions="0-2")
+def deletions_are_told_topic_by_topic(target: Target, version: int) -> None:
+    """Given two topics of two partitions, each low watermark stands under its topic's name and its partition's number."""
+    topics = [target.new_topic(partitions=2), target.new_topic(partitions=2)]
+    for topic in topics:
+        for partition in (0, 1):
+            target.produce(topic, [b"v"] * 5, partition=partition)
+    wanted = {topics[0].name: {0: 1, 1: 2}, topics[1].name: {0: 3, 1: 4}}
+    asked = [
+        DeleteRecordsRequest.DeleteRecordsTopic(
+            name=name,
+            partitions=[DeleteRecordsRequest.DeleteRecordsPartition(partition_index=index, offset=at) for index, at in offsets.items()],
+        )
+        for name, offsets in wanted.items()
+    ]
+
+    answer = target.ask(DeleteRecordsRequest(topics=asked, timeout_ms=10_000), version)
+
+    found = {one.name: {part.partition_index: part.low_watermark for part in one.partitions} for one in answer.topics}
+    expect_equal("the low watermarks", found, wanted)
 
 
 @check("L-13", api="DeleteRecords", versions="0-2")
