@@ -34,8 +34,10 @@ SECURE = frozenset({"an authorizer", "a SASL listener", "a PLAIN login", "a clie
 FEATURE = "feature "
 """`feature transaction.version=1`: the cluster is made with that level."""
 
-GENTLE = re.compile(r"\.min\.|\.(interval|backoff)\.ms$")
-"""Settings that only allow more, or make the broker look at things more often; over others, checks that do not ask for them would stumble."""
+GENTLE = re.compile(r"\.min\.|\.(interval|backoff)\.ms$|^offsets\.retention\.minutes$|^broker\.rack$|^replica\.selector\.class$")
+"""Settings that only allow more, make the broker look at things more often, or that nobody notices who does not ask for them; over others, checks would
+stumble.
+"""
 SEVERING = frozenset({"connections.max.idle.ms"})
 """Settings by which whoever waits in silence loses the connection."""
 

@@ -19,6 +19,7 @@ from pykbroker.compat.progress import Progress
 from pykbroker.compat.report import Shape, as_json, as_junit, as_markdown, as_text
 from pykbroker.compat.runner import Result, Status, run_together
 from pykbroker.compat.security import PLAINTEXT, Security, SettingsError, read_command_config
+from pykbroker.compat.switch import RESTARTS, Command
 from pykbroker.compat.target import Target
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import SaslHandshakeRequest
@@ -35,6 +36,9 @@ sections:
 The checks make topics, groups, transactional ids, users and ACLs with names of their own, and take them away again, except for the transactional
 ids, which Kafka itself forgets after a week. Some change something of the whole cluster for a while (configs of brokers, quotas, levels of features):
 use a broker on which nobody depends.
+
+A failure shows what is expected, the field, its source (a KIP, the line of docs/semantics with that id) and the last requests (>) and responses (<),
+a star before the one with the field; fields with their default values are left out.
 
 Exit code: 0 where nothing failed, 1 where something did, 2 where no check could be run, 130 after Ctrl-C, which still tells what was found so far.
 """
@@ -59,6 +63,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what the broker has of what some checks need, such as 'three brokers' or group.max.size=3; can be given several times. Without it "
         "those checks are skipped, and the table tells what they need",
     )
+    parser.add_argument(
+        "--switch",
+        metavar="COMMAND",
+        help="stops and starts brokers: a command that is given 'stop', 'kill' or 'start' and the node id, and is back when that is done. Without it "
+        "the checks of what survives a restart are skipped",
+    )
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="checks at a time: most of their time is waiting (default: 1)")
     parser.add_argument("-o", "--output", choices=list(FORMATS), default="text", help="how the results are printed (default: text)")
 
@@ -68,7 +78,7 @@ def execute(arguments: argparse.Namespace) -> int:
     try:
         addresses = [_address(one) for one in _words(arguments.bootstrap)]
         chosen = _chosen(arguments.only)
-        offered = _offered(arguments.offers)
+        offered = _offered(arguments.offers) | ({RESTARTS} if arguments.switch else set())
         if arguments.jobs < 1:
             raise Unusable(f"--jobs {arguments.jobs} gets nothing done; write a number from 1 on.")
         security = _security(arguments.command_config)
@@ -91,7 +101,8 @@ def _judged(found: Target, chosen: Sequence[Check], offered: frozenset[str], arg
     targets: list[Target] = []
 
     def new_target() -> Target:
-        targets.append(Target(found.host, found.port, found.security))
+        switch = Command(arguments.switch) if arguments.switch else None
+        targets.append(Target(found.host, found.port, found.security, switch))
         return targets[-1]
 
     def tell(result: Result) -> None:
@@ -165,7 +176,7 @@ def _sections() -> str:
 def _offered(words: Sequence[str]) -> frozenset[str]:
     """What the broker is said to have. Raises Unusable for what no check asks for."""
     offered = frozenset(one.strip() for word in words for one in word.split(", ") if one.strip())
-    known = frozenset(want for check in all_checks() for want in check.wants)
+    known = frozenset(want for check in all_checks() for want in check.wants) - {RESTARTS}
     if strangers := sorted(offered - known):
         raise Unusable(f"--offers {', '.join(strangers)}: no check needs that. What some need is {', '.join(sorted(known))}.")
     return offered

@@ -4,9 +4,9 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from pykbroker.compat.check import check
+from pykbroker.compat.check import Settings, check
 from pykbroker.compat.connection import Connection
-from pykbroker.compat.expectations import NOT_EMPTY, expect, expect_equal, expect_that
+from pykbroker.compat.expectations import NOT_EMPTY, NULL_OR_EMPTY, expect, expect_equal, expect_that
 from pykbroker.compat.target import EARLIEST, LATEST, Target, Topic, eventually, produce_request
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import (
@@ -28,6 +28,8 @@ from pykbroker.protocol.messages import (
 from pykbroker.protocol.records import NewRecord, batches, build_batch
 
 THREE = "three brokers"
+RACKS = Settings((("broker.rack", "rack-{node}"), ("replica.selector.class", "org.apache.kafka.common.replica.RackAwareReplicaSelector")))
+"""Each broker in a rack of its own, which has its number."""
 MOVES = ("AlterPartitionReassignments", "ElectLeaders")
 FIRST_FROM_FOLLOWERS = 11
 """The first Fetch that followers answer (KIP-392)."""
@@ -79,6 +81,31 @@ def an_older_epoch_is_fenced_wherever_it_is_told(target: Target) -> None:
 
     expect(offsets.topics[0].partitions[0], error_code=ErrorCode.FENCED_LEADER_EPOCH)
     expect(epochs.topics[0].partitions[0], error_code=ErrorCode.FENCED_LEADER_EPOCH)
+
+
+@check("F-20b", api=("Fetch", "Produce"), versions="11-18", needs=(THREE, RACKS))
+def who_is_in_another_rack_is_sent_to_the_replica_there(target: Target, version: int) -> None:
+    """Given a replica selector that knows racks, the leader answers a reader in a follower's rack at once with that follower as preferred_read_replica,
+    and without records; one in its own rack, in a rack that nobody is in, or in none, with the records and -1; the follower gives its records. KIP-392.
+    """
+    led = _led(target, replicas=2)
+    leader, follower, *_ = led.brokers
+    _append(led)
+    eventually(lambda: _replicated(led), lambda offset: offset == 1, "the follower has the record")
+
+    elsewhere = _fetch_from_rack(led.connections[0], led.topic, f"rack-{follower}", version, max_wait_ms=WAIT_FOR_ALL_MS)
+    nearby = [_fetch_from_rack(led.connections[0], led.topic, rack, version) for rack in (f"rack-{leader}", "rack-of-nobody", "")]
+    there = _fetch_from_rack(led.connections[1], led.topic, f"rack-{follower}", version, max_wait_ms=WAIT_FOR_ALL_MS)
+
+    expect(elsewhere, error_code=ErrorCode.NONE, preferred_read_replica=follower, high_watermark=1, records=NULL_OR_EMPTY)
+    for answer in (*nearby, there):
+        expect(answer, error_code=ErrorCode.NONE, preferred_read_replica=NOBODY, records=NOT_EMPTY)
+
+
+def _fetch_from_rack(connection: Connection, topic: Topic, rack_id: str, version: int, max_wait_ms: int = 0) -> FetchResponse.PartitionData:
+    request = _fetch(topic)
+    request.rack_id, request.max_wait_ms, request.min_bytes = rack_id, max_wait_ms, 1
+    return connection.ask(request, version).responses[0].partitions[0]
 
 
 @check("F-03b", api=("Fetch", "Produce"), versions="4-18", needs=THREE)

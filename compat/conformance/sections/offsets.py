@@ -33,11 +33,14 @@ from pykbroker.protocol.messages import (
     OffsetFetchRequest,
 )
 
+LONGER_THAN_A_MINUTE_MS = 80_000
 COMMIT = ("OffsetCommit", "OffsetFetch", "DescribeGroups")
 MEMBERS_COMMIT = ("OffsetCommit", "OffsetFetch", "JoinGroup", "SyncGroup", "Heartbeat", "DescribeGroups")
 FETCH = ("OffsetFetch", "OffsetCommit", "DescribeGroups")
 DELETE = ("OffsetDelete", "OffsetCommit", "OffsetFetch", "JoinGroup", "SyncGroup", "DescribeGroups")
 EXPIRING = Settings((("offsets.retention.check.interval.ms", "500"),))
+A_MINUTE = Settings((("offsets.retention.check.interval.ms", "500"), ("offsets.retention.minutes", "1")))
+"""The shortest retention that there is."""
 UNKNOWN_ID = bytes(range(1, 17))
 NOWHERE = Topic("no-such-topic-anywhere", UNKNOWN_ID, 1)
 
@@ -387,6 +390,24 @@ def an_offset_lives_as_long_as_its_commit_said(target: Target, version: int) -> 
     expect_equal("the offset", offsets_of(target, short, topic), {0: NOTHING})
     for group_id in (long, usual):
         expect_equal("the offset", offsets_of(target, group_id, topic), {0: Offset(1, -1, "", 0)})
+
+
+@check("O-11b", api=COMMIT, needs=A_MINUTE)
+def an_offset_lives_a_minute_after_the_last_member(target: Target) -> None:
+    """Given offsets.retention.minutes=1, and a commit v9 of a group whose only member leaves, the offset is there for a minute, and then gone, and the
+    group with it; that of a group with a member stays. KIP-211.
+    """
+    topic, left, kept = target.new_topic(), alone(target), alone(target, session_timeout_ms=LONGER_THAN_A_MINUTE_MS)
+    for member in (left, kept):
+        expect_equal("the error of OffsetCommit", member.commit(topic, 1), ErrorCode.NONE)
+    expect(left.leave(), error_code=ErrorCode.NONE)
+    started = time.monotonic()
+
+    wait_for_state(target, left.group_id, "Dead", within_s=LONGER_THAN_A_MINUTE_MS / 1000)
+
+    expect_that(time.monotonic() - started > 55, "the offset lives for a minute")
+    expect_equal("the offset of whom all have left", offsets_of(target, left.group_id, topic), {0: NOTHING})
+    expect_equal("the offset of who stays", offsets_of(target, kept.group_id, topic), {0: Offset(1, -1, "", 0)})
 
 
 @check("O-12", api=(*COMMIT, "DeleteTopics"))

@@ -1,10 +1,22 @@
 """H: where a share group starts in its partitions: described, altered, deleted (KIP-932, KIP-1226)."""
 
 from pykbroker.compat.check import check
-from pykbroker.compat.expectations import NOT_EMPTY, at_least, expect, expect_equal, one_of
-from pykbroker.compat.steps.share_members import ACKNOWLEDGING, CLOSING, RELEASE, Acquired, Batch, ShareMember, offsets, reader, share_group
+from pykbroker.compat.expectations import NOT_EMPTY, at_least, expect, expect_equal, expect_that, one_of
+from pykbroker.compat.steps.share_members import (
+    ACKNOWLEDGING,
+    CLOSING,
+    RELEASE,
+    Acquired,
+    Batch,
+    ShareMember,
+    offsets,
+    offsets_request,
+    reader,
+    share_group,
+)
 from pykbroker.compat.target import Target, eventually
 from pykbroker.protocol.errors import ErrorCode
+from pykbroker.protocol.header import read_response
 from pykbroker.protocol.messages import (
     AlterShareGroupOffsetsRequest,
     AlterShareGroupOffsetsResponse,
@@ -17,6 +29,8 @@ ALTERING = ("AlterShareGroupOffsets", *ACKNOWLEDGING)
 DELETING = ("DeleteShareGroupOffsets", "DescribeShareGroupOffsets", *ACKNOWLEDGING)
 DESCRIBING = ("DescribeShareGroupOffsets", *ACKNOWLEDGING)
 UNKNOWN_TOPIC = "no-such-topic-anywhere"
+NO_PARTITION = 9
+LONGER_THAN_IT_TRIES_S = 70.0
 
 Described = DescribeShareGroupOffsetsResponse.DescribeShareGroupOffsetsResponsePartition
 
@@ -118,6 +132,26 @@ def what_a_share_group_never_read_has_no_start(target: Target, version: int) -> 
     for one in found.topics:
         expect(one, topic_id=other.topic_id if one.topic_name == other.name else bytes(16))
         expect(one.partitions[0], start_offset=-1, leader_epoch=0, lag=-1, error_code=ErrorCode.NONE)
+
+
+@check("H-22e", api=DESCRIBING)
+def a_partition_that_there_is_not_has_no_start_either(target: Target) -> None:
+    """Given a partition number that its topic does not have, start_offset is -1, leader_epoch 0, lag -1, error NONE; Kafka 4.3 tries for half a minute
+    before it says so. KIP-932.
+    """
+    member = _left(target)
+    request = offsets_request(member.group_id, [(member.topics[0].name, [NO_PARTITION])])
+    connection = target.connect()
+
+    connection.send(request, 1)
+    frame = connection.receive_frame(LONGER_THAN_IT_TRIES_S)
+
+    expect_that(frame is not None, "the connection stays open")
+    _, answer = read_response(DescribeShareGroupOffsetsResponse, 1, frame or b"")
+    (group,) = answer.groups
+    expect(group, error_code=ErrorCode.NONE)
+    wanted = {"partition_index": NO_PARTITION, "start_offset": -1, "leader_epoch": 0, "lag": -1, "error_code": ErrorCode.NONE}
+    expect(group.topics[0].partitions[0], **wanted)
 
 
 # -- altered -----------------------------------------------------------------------------------------------------

@@ -313,6 +313,11 @@ def offsets(
     target: Target, group_id: str, topics: Sequence[tuple[str, Sequence[int]]] | None = None, *, version: int = 1
 ) -> DescribeShareGroupOffsetsResponse.DescribeShareGroupOffsetsResponseGroup:
     """DescribeShareGroupOffsets of one group, of all its topics where none is named; what is answered for it."""
+    return target.ask(offsets_request(group_id, topics), version).groups[0]
+
+
+def offsets_request(group_id: str, topics: Sequence[tuple[str, Sequence[int]]] | None) -> DescribeShareGroupOffsetsRequest:
+    """What it asks."""
     wanted = None
     if topics is not None:
         wanted = [
@@ -320,7 +325,7 @@ def offsets(
             for name, partitions in topics
         ]
     group = DescribeShareGroupOffsetsRequest.DescribeShareGroupOffsetsRequestGroup(group_id=group_id, topics=wanted)
-    return target.ask(DescribeShareGroupOffsetsRequest(groups=[group]), version).groups[0]
+    return DescribeShareGroupOffsetsRequest(groups=[group])
 
 
 def changed(message: M, changes: dict[str, object]) -> M:
