@@ -28,6 +28,7 @@ from pykbroker.protocol.wire import Malformed
 FORMATS: Mapping[str, Shape] = {"text": as_text, "json": as_json, "md": as_markdown, "html": as_html, "junit": as_junit}
 FIRST_ANSWER_S = 30.0
 INTERRUPTED = 130
+_TLS_ALERT = repr(b"\x15\x03")[:-1]
 
 EPILOG = """\
 sections:
@@ -227,9 +228,11 @@ def _problem(error: Exception, target: Target) -> str:
         return f"{error}. " + ("The port takes no login: its security.protocol is PLAINTEXT or SSL." if takes_none else "")
     if isinstance(error, OSError):
         return f"{error.strerror or error}."
-    tells_nothing = [exchange for exchange in target.exchanges if exchange.response is None]
-    said = "it accepts the connection, but says nothing" if time.monotonic() >= target.time_is_over_at - 1 else f"{error}"
-    if target.security.protocol.endswith("SSL") or not tells_nothing:
+    is_silent = time.monotonic() >= target.time_is_over_at - 1
+    said = "it accepts the connection, but says nothing" if is_silent else f"{error}"
+    found = getattr(error, "found", "")
+    may_be_tls = is_silent or found.startswith(_TLS_ALERT) or "closed" in found
+    if target.security.protocol.endswith("SSL") or not may_be_tls:
         return f"{said}."
     return f"{said}. If the port is one for TLS, say so with --command-config (security.protocol=SSL)."
 

@@ -1,5 +1,6 @@
 """The results as one page that needs nothing else, no network and no script: what failed comes first, and what was exchanged can be unfolded."""
 
+import textwrap
 from collections import Counter
 from collections.abc import Sequence
 
@@ -9,7 +10,10 @@ from pykbroker.compat.report import TITLE, by_section, failed, markup, reasons, 
 from pykbroker.compat.runner import Result, Status
 
 MOST_UNFOLDED = 5
-"""More failures than these are shown by their names first."""
+"""More failures than these are shown by their names, and what was found, first."""
+LONGEST_SUMMARY = 200
+"""In letters."""
+_ABOUT_EXCHANGES = "<p class='faint'>Of requests (&gt;) and responses (&lt;), fields that have their default values are not shown.</p>"
 
 
 def as_html(results: Sequence[Result], about: str = "") -> str:
@@ -24,7 +28,7 @@ def as_html(results: Sequence[Result], about: str = "") -> str:
         f"<h1>{TITLE}</h1>",
         f"<p class='about'>{markup(about)}</p>" if about else "",
         _numbers(total),
-        *([f"<h2>Failed <small>{len(bad)}</small></h2>"] if bad else []),
+        *([f"<h2>Failed <small>{len(bad)}</small></h2>", _ABOUT_EXCHANGES] if bad else []),
         *(_failure(result, unfolded=len(bad) <= MOST_UNFOLDED) for result in bad),
         "<h2>By section</h2>",
         _table(sections),
@@ -44,8 +48,8 @@ body{margin:0;background:var(--paper);color:var(--ink);font:15px/1.5 system-ui,s
 main{max-width:68rem;margin:0 auto;padding:1.5rem 1rem 4rem}
 h1{font-size:1.6rem;margin:0}h2{font-size:1.15rem;margin:2.2rem 0 .7rem}h2 small,.faint,.about,.skipped,.not-served{color:var(--faint);font-weight:normal}
 .about{margin:.2rem 0 0}p{overflow-wrap:anywhere}
-.numbers{display:flex;flex-wrap:wrap;gap:.6rem;margin:1.2rem 0 0;padding:0;list-style:none}
-.numbers li{flex:1 1 7rem;border:1px solid var(--line);border-radius:.5rem;padding:.5rem .9rem}.numbers b{display:block;font-size:1.6rem;line-height:1.3}
+.numbers{display:grid;grid-template-columns:repeat(4,1fr);gap:.6rem;margin:1.2rem 0 0;padding:0;list-style:none}
+.numbers li{border:1px solid var(--line);border-radius:.5rem;padding:.5rem .9rem}.numbers b{display:block;font-size:1.6rem;line-height:1.3}
 .passed{color:var(--good)}.failed{color:var(--bad)}
 table{border-collapse:collapse;width:100%}
 td,th{border-top:1px solid var(--line);padding:.3rem .6rem;text-align:left;vertical-align:top;overflow-wrap:anywhere}
@@ -59,7 +63,7 @@ code,pre{font:13px/1.45 ui-monospace,monospace}
 pre{margin:.3rem 0;padding:.6rem .8rem;background:var(--box);border-radius:.4rem;white-space:pre-wrap;overflow-wrap:anywhere}
 .exchange>summary{cursor:pointer;color:var(--faint)}
 a{color:inherit}
-@media(max-width:40rem){td,th{padding:.3rem .35rem}.wide{display:none}dl{grid-template-columns:1fr}dd{margin-bottom:.4rem}}
+@media(max-width:40rem){td,th{padding:.3rem .35rem}.wide{display:none}.numbers{grid-template-columns:repeat(2,1fr)}dl{grid-template-columns:1fr}dd{margin-bottom:.4rem}}
 """.strip()
 
 
@@ -69,17 +73,19 @@ def _numbers(total: Counter[Status]) -> str:
 
 
 def _failure(result: Result, *, unfolded: bool) -> str:
-    """What is expected, what was found, who says so; and the exchanges, the last of them unfolded."""
+    """What is expected, what was found, who says so; and the exchanges: that one unfolded which the check looked at, or the last."""
     said = {"expected": markup(result.check.sentence), "found": f"<code>{markup(where(result) + result.detail)}</code>"}
     if result.field:
         said["field"] = f"<code>{markup(result.field)}</code>"
     said["source"] = markup(", ".join(result.check.sources))
     pairs = "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in said.items())
-    last = len(result.exchanges) - 1
-    exchanges = "".join(_exchange(exchange, unfolded=place == last) for place, exchange in enumerate(result.exchanges))
+    shown = len(result.exchanges) - 1 if result.looked_at is None else result.looked_at
+    exchanges = "".join(_exchange(exchange, unfolded=place == shown) for place, exchange in enumerate(result.exchanges))
     return (
         f"<details class='box bad'{' open' if unfolded else ''}>"
-        f"<summary><b class='failed'>{markup(result.check.id)}</b> {markup(result.check.name)}</summary><div><dl>{pairs}</dl>{exchanges}</div></details>"
+        f"<summary><b class='failed'>{markup(result.check.id)}</b> {markup(result.check.name)}"
+        f"<br><span class='faint'>{markup(textwrap.shorten(where(result) + result.detail, LONGEST_SUMMARY, placeholder='…'))}</span></summary>"
+        f"<div><dl>{pairs}</dl>{exchanges}</div></details>"
     )
 
 
@@ -87,7 +93,7 @@ def _exchange(exchange: Exchange, *, unfolded: bool) -> str:
     name, _, request = exchange.sent.partition(": ")
     return (
         f"<details class='exchange'{' open' if unfolded else ''}><summary>{markup(name)}</summary>"
-        f"<pre>{markup(request)}</pre><pre>{markup(exchange.answer)}</pre></details>"
+        f"<pre><b>&gt;</b> {markup(request)}</pre><pre><b>&lt;</b> {markup(exchange.answer)}</pre></details>"
     )
 
 

@@ -58,6 +58,7 @@ def row(result: Result) -> dict[str, object]:
         "field": result.field,
         "sources": result.check.sources,
         "exchanges": [{"sent": exchange.sent, "answer": exchange.answer} for exchange in result.exchanges],
+        "looked_at": result.looked_at,
     }
 
 
@@ -116,8 +117,8 @@ def reasons(results: Sequence[Result]) -> Iterator[str]:
             others[result.detail] += 1
     if needs:
         yield f"Skipped for want of {_counted(needs)}. What the broker has of these is told by --offers."
-    if others:
-        yield f"Skipped because {_counted(others)}."
+    for why, count in others.most_common():
+        yield f"Skipped: {count}. {why[:1].upper()}{why[1:]}."
     if unserved:
         yield f"Not served: {_counted(unserved)}."
 
@@ -128,13 +129,14 @@ def failed(results: Sequence[Result]) -> list[Result]:
 
 
 def failure(result: Result) -> list[str]:
-    """A check that failed, in lines: what it says, what was not so, who says so, and what was exchanged."""
+    """A check that failed, in lines: what it says, what was not so, who says so, and what was exchanged, `*` where the field is."""
     lines = [f"{result.check.id} {result.check.name}", f"  {result.check.sentence}", f"  {where(result)}{result.detail}"]
     if result.field:
         lines.append(f"  field: {result.field}")
     lines.append(f"  source: {', '.join(result.check.sources)}")
-    for exchange in result.exchanges:
-        lines += [f"    > {_shortened(exchange.sent)}", f"    < {_shortened(exchange.answer)}"]
+    for place, exchange in enumerate(result.exchanges):
+        mark = "  * " if place == result.looked_at else "    "
+        lines += [f"{mark}> {_shortened(exchange.sent)}", f"{mark}< {_shortened(exchange.answer)}"]
     return lines
 
 

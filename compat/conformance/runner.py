@@ -13,7 +13,7 @@ from enum import StrEnum
 
 from pykbroker.compat.check import Check, api_keys
 from pykbroker.compat.connection import Exchange
-from pykbroker.compat.expectations import NotServed, Unexpected
+from pykbroker.compat.expectations import NotServed, Unexpected, Untrue
 from pykbroker.compat.target import Target
 from pykbroker.protocol.messages import Struct
 from pykbroker.protocol.wire import Malformed
@@ -40,6 +40,8 @@ class Result:
     field: str = ""
     """Which field of which response that was: `FetchResponse.responses[0].partitions[0].error_code`."""
     exchanges: list[Exchange] = dataclass_field(default_factory=list)
+    looked_at: int | None = None
+    """Which of the exchanges has that field, where one is known to have it."""
 
 
 CHECK_TIMEOUT_S = 90.0
@@ -72,7 +74,7 @@ def run(
     not_run = ""
     for one in checks:
         if results and results[-1].status is Status.FAILED and not _is_there(target):
-            not_run = f"the broker is gone: it cannot be reached since {results[-1].check.id}"
+            not_run = f"the broker cannot be reached any more since {results[-1].check.id}"
         elif time.monotonic() >= ends_at:
             not_run = TIME_IS_OVER
         result = Result(one, Status.SKIPPED, detail=not_run) if not_run else _run_one(one, target, offered, check_timeout_s)
@@ -147,7 +149,7 @@ def _by_itself(last: deque[Check], hands: ThreadPoolExecutor, work: Callable[[It
     try:
         return hands.submit(work, _taken_from(last)).result()
     except (OSError, Unexpected, Malformed) as error:
-        return [Result(check, Status.SKIPPED, detail=f"the broker is gone: {error}") for check in checks]
+        return [Result(check, Status.SKIPPED, detail=f"the broker cannot be reached any more: {error}") for check in checks]
 
 
 def _taken_from(waiting: deque[Check]) -> Iterator[Check]:
@@ -181,8 +183,9 @@ def _run_one(check: Check, target: Target, offered: frozenset[str], timeout_s: f
         except NotServed as api:
             return Result(check, Status.NOT_SERVED, time.monotonic() - started, f"{api}")
         except Unexpected as unexpected:
-            path = _path_of(unexpected, target.exchanges)
-            return Result(check, Status.FAILED, time.monotonic() - started, f"{unexpected}", version, path, list(target.exchanges))
+            looked_at, path = _path_of(unexpected, target.exchanges)
+            exchanges = list(target.exchanges)
+            return Result(check, Status.FAILED, time.monotonic() - started, f"{unexpected}", version, path, exchanges, looked_at)
         except Exception as error:  # noqa: BLE001 - an answer that makes a check stumble is no pass
             detail = f"{type(error).__name__}: {error}"
             if not isinstance(error, (OSError, Malformed)):
@@ -206,14 +209,16 @@ def _place_of(error: Exception) -> str:
     return f", at `{place}`" if place else ""
 
 
-def _path_of(unexpected: Unexpected, exchanges: Sequence[Exchange]) -> str:
-    """The way to the field, where what was looked at is part of a response that was kept."""
-    for exchange in reversed(exchanges):
+def _path_of(unexpected: Unexpected, exchanges: Sequence[Exchange]) -> tuple[int | None, str]:
+    """The exchange and the way to the field, where what was looked at is part of a response that was kept; no way where no field was looked at."""
+    if isinstance(unexpected, Untrue):
+        return None, ""
+    for place, exchange in reversed(list(enumerate(exchanges))):
         if exchange.response is not None:
             for path, part in _parts(exchange.response, type(exchange.response).__name__):
                 if part is unexpected.within:
-                    return f"{path}.{unexpected.field}"
-    return unexpected.field
+                    return place, f"{path}.{unexpected.field}"
+    return None, unexpected.field
 
 
 def _parts(struct: Struct, path: str) -> Iterator[tuple[str, Struct]]:

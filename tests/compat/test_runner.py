@@ -3,6 +3,7 @@
 import io
 import json
 import pathlib
+import socket
 import sys
 import threading
 import xml.etree.ElementTree as ET
@@ -13,13 +14,16 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
 
 from compat.fleets import MOST_SECOND_TRIES, fleets, with_second_tries
+from pykbroker.compat import command, runner
 from pykbroker.compat.check import Check, Needs, Settings
 from pykbroker.compat.command import FORMATS, main
-from pykbroker.compat.expectations import NotServed, expect
+from pykbroker.compat.connection import Connection, Exchange
+from pykbroker.compat.expectations import NotServed, Unexpected, expect
+from pykbroker.compat.leftovers import take_away
 from pykbroker.compat.progress import Progress
-from pykbroker.compat.report import by_section
+from pykbroker.compat.report import by_section, reasons
 from pykbroker.compat.runner import TIME_IS_OVER, Result, Status, run, run_together
-from pykbroker.compat.target import Target
+from pykbroker.compat.target import Target, Topic
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import ConsumerGroupHeartbeatRequest, FindCoordinatorRequest
 from pykbroker.testing import KafkaBroker
@@ -158,6 +162,97 @@ def test_a_failure_tells_the_way_to_the_field(target: Target) -> None:
         assert all(word in shown for word in ("FindCoordinatorRequest", "coordinators[1].key", "KIP-699")), name
 
 
+def test_the_exchange_with_the_field_is_marked(target: Target) -> None:
+    def fails(target: Target) -> None:
+        """It has a coordinator."""
+        first = target.ask(FindCoordinatorRequest(coordinator_keys=["a"]), 4)
+        target.ask(FindCoordinatorRequest(coordinator_keys=["b"]), 4)
+        expect(first.coordinators[0], key="c")
+
+    (result,) = run([check_of(fails)], target)
+    assert result.looked_at == 0
+    marked = [line for line in FORMATS["text"]([result]).splitlines() if line.startswith("  *")]
+    assert all("'a'" in line for line in marked)
+    assert len(marked) == 2
+    assert FORMATS["html"]([result]).count("<details class='exchange' open>") == 1
+
+
+def test_an_answer_that_makes_a_check_stumble_is_told_with_the_line(target: Target) -> None:
+    (stumbled,) = run([check_of(lambda target: target.produce(Topic("", bytes(16), 0), values=None))], target)  # type: ignore[arg-type]
+    assert stumbled.detail.startswith("TypeError: ")
+    assert "at `" in stumbled.detail
+
+
+def test_a_broker_that_is_gone_fails_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "GONE_AFTER_S", 0.0)
+    with KafkaBroker() as dying:
+        target = target_of(dying)
+
+        def dies(target: Target) -> None:
+            dying.stop()
+            target.look()
+
+        results = run([check_of(), check_of(dies, id_="G-02"), check_of(id_="G-03"), check_of(id_="G-04")], target)
+        target.close()
+        dying.start()
+    assert [one.status for one in results] == [Status.PASSED, Status.FAILED, Status.SKIPPED, Status.SKIPPED]
+    assert results[3].detail.endswith("since G-02")
+
+
+def test_what_is_no_kafka_is_not_waited_for() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            peer, _ = server.accept()
+            with peer:
+                peer.recv(1 << 16)
+                peer.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        answering = threading.Thread(target=answer)
+        answering.start()
+        exchanges: list[Exchange] = []
+        connection = Connection("127.0.0.1", server.getsockname()[1], exchanges.append)
+        with pytest.raises(Unexpected, match="b'HTTP'"):
+            connection.ask(FindCoordinatorRequest(coordinator_keys=["a"]), 4)
+        connection.close()
+        answering.join()
+    assert [one.answer for one in exchanges] == ["b'HTTP'"]
+
+
+def test_what_checks_leave_is_taken_away(broker: KafkaBroker, target: Target) -> None:
+    target.look()
+    name = target.new_name("topic")
+    for forgotten in (name, f"__{name}", "somebody-elses"):
+        broker.create_topic(forgotten)
+
+    assert take_away(target_of(broker), [name.partition("-")[0]]) == []
+
+    there = {topic.name for topic in target.metadata().topics}
+    assert "somebody-elses" in there
+    assert not {name, f"__{name}"} & there
+
+
+def test_who_interrupts_is_told_what_was_found(
+    broker: KafkaBroker, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupts(target: Target) -> None:
+        raise KeyboardInterrupt
+
+    checks = [check_of(), check_of(interrupts, id_="G-02"), check_of(id_="G-03"), check_of(id_="G-04", alone=True)]
+    monkeypatch.setattr(command, "all_checks", lambda: checks)
+
+    assert main(["--bootstrap", broker.bootstrap, "-o", "json"]) == 130
+
+    shown = capsys.readouterr()
+    assert [row["id"] for row in json.loads(shown.out)["checks"]] == ["G-01"]
+    assert "after 1 of 4 checks" in shown.err
+
+
+def test_what_the_whole_cluster_feels_is_told_before(broker: KafkaBroker, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["--bootstrap", broker.bootstrap, "--only", "K-01c,L-01"])
+    assert "whole cluster for a while: K-01c." in capsys.readouterr().err
+
+
 def test_no_broker_hangs_the_run(target: Target) -> None:
     (result,) = run([check_of()], target, ends_at=0)
     assert (result.status, result.detail) == (Status.SKIPPED, TIME_IS_OVER)
@@ -213,7 +308,35 @@ def test_machines_can_read_it() -> None:
     ]
     suite = ET.fromstring(FORMATS["junit"](RESULTS))
     assert (suite.get("tests"), suite.get("failures"), len(suite.findall("testcase/skipped"))) == ("4", "1", 2)
-    assert "&lt;2&gt;" in FORMATS["html"](RESULTS)
+    assert suite.get("skipped") == "2"
+
+
+def test_the_page_has_failures_first_and_needs_nothing_else() -> None:
+    page = FORMATS["html"](RESULTS, "127.0.0.1:9092, today")
+    assert page.index("expected 3, found &lt;2&gt;") < page.index("By section") < page.index("Every check")
+    assert "127.0.0.1:9092, today" in page
+    assert not any(word in page for word in ("<script", "http://", "https://", "url("))
+
+
+def test_what_xml_cannot_have_is_no_obstacle() -> None:
+    odd = Result(check_of(), Status.FAILED, detail="found \0 \ud800 ]]> &")
+    ET.fromstring(FORMATS["junit"]([odd]))
+    for shape in FORMATS.values():
+        shape([odd]).encode("utf-8", "backslashreplace")
+
+
+def test_why_others_were_not_run_is_counted() -> None:
+    results = [
+        Result(check_of(), Status.SKIPPED, detail="needs a.b=1, three brokers"),
+        Result(check_of(id_="G-02"), Status.SKIPPED, detail="needs three brokers"),
+        Result(check_of(id_="G-03"), Status.SKIPPED, detail=TIME_IS_OVER),
+        Result(check_of(id_="G-04"), Status.NOT_SERVED, detail="ShareFetch, EndTxn"),
+    ]
+    needs, over, unserved = reasons(results)
+    assert "three brokers (2), a.b=1 (1)" in needs
+    assert "--offers" in needs
+    assert over == "Skipped: 1. The time for the whole suite was over."
+    assert unserved == "Not served: ShareFetch (1), EndTxn (1)."
 
 
 class Terminal(io.StringIO):
@@ -238,7 +361,13 @@ def test_the_bar_fills_up_where_somebody_watches() -> None:
     ("arguments", "told"),
     [
         (["--bootstrap", "nowhere"], "HOST:PORT"),
+        (["--bootstrap", "::1:9092"], "[::1]:9092"),
+        (["--bootstrap", " , "], "names no broker"),
         (["--bootstrap", "127.0.0.1:9", "--only", "F,NO"], "--only NO"),
+        (["--bootstrap", "127.0.0.1:9", "--only", "f-14"], "F-14a, F-14b"),
+        (["--bootstrap", "127.0.0.1:9", "--offers", "three brothers"], "three brokers"),
+        (["--bootstrap", "127.0.0.1:9", "--jobs", "0"], "--jobs 0"),
+        (["--bootstrap", "[::1]:9"], "[::1]:9"),
         (["--bootstrap", "127.0.0.1:9", "--command-config", "/no/such/file"], "/no/such/file"),
         (["--bootstrap", "127.0.0.1:9"], "No Kafka broker"),
     ],
@@ -249,5 +378,5 @@ def test_what_cannot_be_is_said(arguments: list[str], told: str, capsys: pytest.
 
 
 def test_the_command_ends_with_what_was_found(broker: KafkaBroker, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--bootstrap", broker.bootstrap, "--only", "L-01,L-02", "--jobs", "2", "-o", "json"]) == 0
+    assert main(["--bootstrap", f"127.0.0.1:9,{broker.bootstrap}", "--only", "l-01, L-02", "--jobs", "2", "-o", "json"]) == 0
     assert {row["status"] for row in json.loads(capsys.readouterr().out)["checks"]} == {"passed"}
