@@ -1,5 +1,6 @@
-"""Forty ways in which a maintainer could break the broker without seeing it: each one change of a few words in a handler or behind it."""
+"""Sixty ways in which a maintainer could break the broker without seeing it: each one change of a few words in a handler or behind it."""
 
+from compat.faults.administration import ADMINISTRATION
 from compat.faults.fault import Fault
 
 PRODUCE, VALIDATOR, PRODUCERS = "pykbroker.apis.produce", "pykbroker.storage.validator", "pykbroker.storage.producer_state"
@@ -9,11 +10,12 @@ REBALANCE, GROUP, GROUPS = "pykbroker.coordinator.rebalance", "pykbroker.coordin
 OFFSETS, OFFSET_FETCH = "pykbroker.coordinator.offsets", "pykbroker.apis.offset_fetch"
 CONFIG_CHANGES, CONTROLLER, METADATA = "pykbroker.config.changes", "pykbroker.metadata.controller", "pykbroker.apis.metadata"
 
-FAULTS = [
+RECORDS_AND_GROUPS = [
     # -- Produce -------------------------------------------------------------------------------------------------
     Fault(
         "produce tells the last offset",
         "The answer has the offset of the batch's last record instead of its first.",
+        "Produce",
         ("P",),
         PRODUCE,
         "_Append.to_partition",
@@ -23,6 +25,7 @@ FAULTS = [
     Fault(
         "produce keeps the append time to itself",
         "On a topic with LogAppendTime the answer has -1 instead of the time that the records got.",
+        "Produce",
         ("P",),
         PRODUCE,
         "_Append.to_partition",
@@ -32,6 +35,7 @@ FAULTS = [
     Fault(
         "produce counts the first of two",
         "Of a partition that is named twice the first data are appended, not the last.",
+        "Produce",
         ("P",),
         PRODUCE,
         "_Append.last_of",
@@ -41,6 +45,7 @@ FAULTS = [
     Fault(
         "produce takes any acks",
         "acks above 1 are taken for acks of one replica.",
+        "Produce",
         ("P",),
         PRODUCE,
         "_Append._error_before_append",
@@ -50,6 +55,7 @@ FAULTS = [
     Fault(
         "produce without acks fails in silence",
         "A Produce with acks=0 that fails leaves its connection open.",
+        "Produce",
         ("W",),
         PRODUCE,
         "_outcome",
@@ -59,6 +65,7 @@ FAULTS = [
     Fault(
         "a refusal tells the log start the wrong way round",
         "log_start_offset is told where the records' very shape was wrong, and kept back elsewhere.",
+        "Produce",
         ("P",),
         PRODUCE,
         "_records_refused",
@@ -68,6 +75,7 @@ FAULTS = [
     Fault(
         "max.message.bytes forgets the overhead",
         "A batch may be 12 bytes larger than max.message.bytes, since its offset and length are not counted.",
+        "Produce",
         ("P",),
         VALIDATOR,
         "validate",
@@ -77,6 +85,7 @@ FAULTS = [
     Fault(
         "the record before is blamed",
         "batch_index in record_errors counts from 1.",
+        "Produce",
         ("P",),
         VALIDATOR,
         "_refuse_records",
@@ -86,6 +95,7 @@ FAULTS = [
     Fault(
         "a retry is known only at once",
         "Only the last batch of a producer is recognised when it is sent again, not the last five.",
+        "Produce",
         ("I",),
         PRODUCERS,
         "ProducerState.duplicate_of",
@@ -95,6 +105,7 @@ FAULTS = [
     Fault(
         "a gap goes unnoticed",
         "A batch of an idempotent producer is taken although those before it are missing.",
+        "Produce",
         ("I",),
         PRODUCERS,
         "ProducerState.check",
@@ -105,6 +116,7 @@ FAULTS = [
     Fault(
         "one beyond the end is empty",
         "A Fetch one offset beyond the end of the log waits, and is not refused.",
+        "Fetch",
         ("F",),
         LOG,
         "UnifiedLog.read",
@@ -114,15 +126,17 @@ FAULTS = [
     Fault(
         "fetch does not wait for enough",
         "Any byte ends the wait, whatever min_bytes says.",
+        "Fetch",
         ("F",),
         FETCH,
         "handle",
         "or fetch.byte_count >= fetch.min_bytes",
-        "or fetch.byte_count > 0",
+        "or fetch.byte_count >= min(fetch.min_bytes, 1)",
     ),
     Fault(
         "nobody wakes who waits",
         "An append does not tell those that wait in a Fetch.",
+        "Fetch",
         ("F",),
         PARTITION,
         "Partition.append",
@@ -132,6 +146,7 @@ FAULTS = [
     Fault(
         "a large batch is stuck",
         "The first batch has to fit the limits too, so that a consumer with small ones never gets past a large batch.",
+        "Fetch",
         ("F",),
         FETCH,
         "_Fetch._read_log",
@@ -141,6 +156,7 @@ FAULTS = [
     Fault(
         "an empty list stands for null",
         "Who reads uncommitted records gets an empty list of aborted transactions, and not none.",
+        "Fetch",
         ("F",),
         FETCH,
         "_Fetch._read_log",
@@ -150,6 +166,7 @@ FAULTS = [
     Fault(
         "an unknown id is an unknown name",
         "A Fetch by an id that no topic has gets UNKNOWN_TOPIC_OR_PARTITION, for which a client does not look the id up again.",
+        "Fetch",
         ("F",),
         FETCH,
         "_Fetch._locate",
@@ -159,6 +176,7 @@ FAULTS = [
     Fault(
         "epochs are compared the wrong way round",
         "An old leader epoch is UNKNOWN_LEADER_EPOCH, one of the future FENCED_LEADER_EPOCH.",
+        "Fetch",
         ("F", "L"),
         PARTITION,
         "Partition.leadership_error",
@@ -169,6 +187,7 @@ FAULTS = [
     Fault(
         "a session takes an epoch of the future",
         "Only epochs that have passed are refused in a fetch session.",
+        "Fetch",
         ("FS",),
         SESSIONS,
         "FetchSessions.session_for",
@@ -178,6 +197,7 @@ FAULTS = [
     Fault(
         "a session forgets nothing",
         "forgotten_topics_data is read, and changes nothing.",
+        "Fetch",
         ("FS",),
         SESSIONS,
         "FetchSession._forget",
@@ -187,6 +207,7 @@ FAULTS = [
     Fault(
         "a session repeats itself",
         "An incremental fetch tells of partitions in which nothing has changed.",
+        "Fetch",
         ("FS",),
         FETCH,
         "_Fetch._note_told",
@@ -196,6 +217,7 @@ FAULTS = [
     Fault(
         "a session outlives its final epoch",
         "Who closes a session with epoch -1 can go on in it.",
+        "Fetch",
         ("FS",),
         SESSIONS,
         "FetchSessions.session_for",
@@ -206,6 +228,7 @@ FAULTS = [
     Fault(
         "every log begins at 0",
         "EARLIEST is 0, also where DeleteRecords has moved the start.",
+        "ListOffsets",
         ("L",),
         LIST_OFFSETS,
         "_position",
@@ -215,6 +238,7 @@ FAULTS = [
     Fault(
         "at or after is after",
         "A record with exactly the timestamp asked for is not found.",
+        "ListOffsets",
         ("L",),
         LOG,
         "UnifiedLog.first_offset_at_or_after",
@@ -224,6 +248,7 @@ FAULTS = [
     Fault(
         "a partition twice is answered twice",
         "A partition that ListOffsets names twice gets its offset, and not INVALID_REQUEST.",
+        "ListOffsets",
         ("L",),
         LIST_OFFSETS,
         "handle",
@@ -234,6 +259,7 @@ FAULTS = [
     Fault(
         "an id is not asked for",
         "A member without an id is taken in at once in JoinGroup v4, where KIP-394 begins.",
+        "JoinGroup",
         ("G",),
         REBALANCE,
         "Rebalancer._join_new",
@@ -243,6 +269,7 @@ FAULTS = [
     Fault(
         "a heartbeat hears nothing of the rebalance",
         "While a rebalance waits for its members, heartbeats are answered without an error.",
+        "Heartbeat",
         ("G",),
         REBALANCE,
         "Rebalancer.heartbeat",
@@ -252,6 +279,7 @@ FAULTS = [
     Fault(
         "an old generation may sync",
         "SyncGroup refuses only generations of the future.",
+        "SyncGroup",
         ("G",),
         REBALANCE,
         "Rebalancer.sync",
@@ -261,6 +289,7 @@ FAULTS = [
     Fault(
         "everybody gets the members",
         "JoinGroup gives the list of members to followers too.",
+        "JoinGroup",
         ("G",),
         REBALANCE,
         "Rebalancer._complete_join",
@@ -270,6 +299,7 @@ FAULTS = [
     Fault(
         "a static member that is back rebalances the group",
         "A static member that restarts begins a rebalance, although nothing has changed.",
+        "JoinGroup",
         ("G",),
         REBALANCE,
         "Rebalancer._replace_static",
@@ -279,6 +309,7 @@ FAULTS = [
     Fault(
         "the least wanted protocol wins",
         "The protocol with the fewest votes is selected.",
+        "JoinGroup",
         ("G",),
         GROUP,
         "ClassicGroup.select_protocol",
@@ -289,6 +320,7 @@ FAULTS = [
     Fault(
         "a deleted group leaves its offsets",
         "DeleteGroups forgets the tombstones of the group's offsets.",
+        "DeleteGroups",
         ("G", "O"),
         GROUPS,
         "GroupCoordinator.delete",
@@ -298,6 +330,7 @@ FAULTS = [
     Fault(
         "a deleted topic leaves its offsets",
         "What groups have committed for a topic stays when the topic is deleted, for the next one of that name.",
+        "DeleteTopics",
         ("O",),
         OFFSETS,
         "Offsets.tombstones_of_topic",
@@ -307,6 +340,7 @@ FAULTS = [
     Fault(
         "the leader epoch is lost",
         "OffsetFetch tells no leader epoch.",
+        "OffsetFetch",
         ("O",),
         OFFSET_FETCH,
         "_partitions",
@@ -316,6 +350,7 @@ FAULTS = [
     Fault(
         "what was never committed is 0",
         "OffsetFetch has 0 instead of -1 for a partition without a commit.",
+        "OffsetFetch",
         ("O",),
         OFFSET_FETCH,
         "_no_offset",
@@ -326,15 +361,17 @@ FAULTS = [
     Fault(
         "what is only validated is done",
         "IncrementalAlterConfigs and AlterConfigs take no notice of validate_only.",
+        "IncrementalAlterConfigs",
         ("K",),
         CONFIG_CHANGES,
         "_alter",
-        "if validate_only or not records:",
-        "if not records:",
+        "if any(changes) and not validate_only:",
+        "if any(changes):",
     ),
     Fault(
         "AlterConfigs adds instead of replacing",
         "Configs that AlterConfigs does not name keep their values.",
+        "AlterConfigs",
         ("K",),
         CONFIG_CHANGES,
         "replacement_records",
@@ -345,6 +382,7 @@ FAULTS = [
     Fault(
         "metadata creates what it was told not to",
         "allow_auto_topic_creation=false is not heeded.",
+        "Metadata",
         ("M",),
         METADATA,
         "_may_create",
@@ -354,9 +392,10 @@ FAULTS = [
     Fault(
         "a topic grows to what it is",
         "CreatePartitions with the number of partitions that there are succeeds.",
+        "CreatePartitions",
         ("A",),
         CONTROLLER,
-        "Controller._added_partitions",
+        "Controller._partitions_to_add",
         "if wanted.count == present:",
         "if wanted.count == 0:",
     ),
@@ -364,6 +403,7 @@ FAULTS = [
     Fault(
         "features that clients cannot read",
         "ApiVersions v3 names features whose smallest level is 0, on which clients of that version fail.",
+        "ApiVersions",
         ("W",),
         "pykbroker.apis.api_versions",
         "_supported_features",
@@ -373,6 +413,7 @@ FAULTS = [
     Fault(
         "who says no more gets no more",
         "A client that closes its side for sending does not get the answers that it is owed.",
+        "ApiVersions",
         ("W",),
         "pykbroker.server.connection",
         "Connection.eof_received",
@@ -380,3 +421,5 @@ FAULTS = [
         "return False",
     ),
 ]
+
+FAULTS = [*RECORDS_AND_GROUPS, *ADMINISTRATION]

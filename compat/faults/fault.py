@@ -14,10 +14,11 @@ from types import CodeType, FunctionType, ModuleType
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """`before` stands exactly once in `function` (a qualified name) of `module`. `sections` are tried first: those that should notice."""
+    """`before` stands exactly once in `function` (a qualified name) of `module`. Who uses `api` is harmed; `sections` should notice, and are tried first."""
 
     name: str
     sentence: str
+    api: str
     sections: tuple[str, ...]
     module: str
     function: str

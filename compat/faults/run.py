@@ -1,7 +1,7 @@
-"""Break our own broker in forty ways, one at a time, and see whether the conformance suite notices.
+"""Break our own broker in sixty ways, one at a time, and see whether the conformance suite notices.
 
-    python compat/faults/run.py                all of them; fails where fewer than 38 are caught
-    python compat/faults/run.py WORD           those with this word in their names
+    python compat/faults/run.py                all of them; fails where more than two escape
+    python compat/faults/run.py WORD           those with this word in their names, or of this API
 
 For each fault a broker runs in this process, and is put to the checks until one fails: first those of the sections that should notice, then all others.
 A check counts only if it passes on the broker as it is.
@@ -22,7 +22,7 @@ from pykbroker.compat.runner import Result, Status, run
 from pykbroker.compat.target import Target
 from pykbroker.testing import KafkaBroker
 
-AT_LEAST = 38
+MOST_ESCAPES = 2
 CHECK_TIMEOUT_S = 12.0
 
 
@@ -73,7 +73,9 @@ def _results(checks: Sequence[Check]) -> Iterator[Result]:
 def main(words: Sequence[str]) -> int:
     """0 if enough of them are caught."""
     logging.disable(logging.WARNING)
-    chosen = [fault for fault in FAULTS if all(word in fault.name for word in words)]
+    chosen = [fault for fault in FAULTS if all(word in fault.name or word == fault.api for word in words)]
+    if not chosen:
+        raise SystemExit(f"No fault has {' and '.join(words)} in its name, or is of that API.")
     suite = Suite()
     escaped = []
     for number, fault in enumerate(chosen, 1):
@@ -87,8 +89,8 @@ def main(words: Sequence[str]) -> int:
             version = "" if caught.version is None else f" v{caught.version}"
             what = f"{caught.check.id} {caught.check.name}{version}: {caught.detail}"
             print(f"{number:>3}. caught   {fault.name}, by {what[:200]} ({seconds:.1f} s)", flush=True)
-    print(f"{len(chosen) - len(escaped)} of {len(chosen)} faults are caught; {AT_LEAST} of {len(FAULTS)} have to be.")
-    return 1 if len(escaped) > len(FAULTS) - AT_LEAST else 0
+    print(f"{len(chosen) - len(escaped)} of {len(chosen)} faults are caught; {MOST_ESCAPES} of all may escape.")
+    return 1 if len(escaped) > (0 if words else MOST_ESCAPES) else 0
 
 
 if __name__ == "__main__":
