@@ -2,6 +2,7 @@
 
 from pykbroker.compat.check import check
 from pykbroker.compat.expectations import NOT_EMPTY, NULL_OR_EMPTY, expect, expect_equal, expect_that, one_of
+from pykbroker.compat.sections.produce_answers import offsets_topic
 from pykbroker.compat.steps.configs import (
     ALL_BROKERS,
     BROKER,
@@ -317,3 +318,13 @@ def only_the_kinds_asked_for_are_listed(target: Target, version: int) -> None:
     expect_equal("the kinds", {one.resource_type for one in topics.config_resources}, {TOPIC})
     expect_that(topic.name in {one.resource_name for one in topics.config_resources}, "the topic is listed")
     expect(refused, error_code=ErrorCode.UNSUPPORTED_VERSION, config_resources=[])
+
+
+@check("K-09c", api=("ListConfigResources", "FindCoordinator"), versions="1-1")
+def internal_topics_are_listed_too(target: Target, version: int) -> None:
+    """Given __consumer_offsets, it is listed among the topics. KIP-1142."""
+    internal = offsets_topic(target)
+
+    topics = target.ask(ListConfigResourcesRequest(resource_types=[TOPIC]), version)
+
+    expect_that(internal.name in {one.resource_name for one in topics.config_resources}, "the topic of the offsets is listed")

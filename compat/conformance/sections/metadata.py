@@ -228,6 +228,18 @@ def what_one_may_do_to_a_topic_is_told_when_asked(target: Target, version: int) 
     expect_equal("the bits not asked for", [one.topic_authorized_operations for one in not_asked.topics], [NOT_ASKED] * 2)
 
 
+@check("M-10c", api="DescribeCluster", versions="0-2")
+def what_one_may_do_to_a_cluster_is_told_when_asked(target: Target, version: int) -> None:
+    """Given DescribeCluster from somebody who may do everything, cluster_authorized_operations has the bits of all of them when asked for,
+    else -2^31. KIP-700.
+    """
+    asked = target.ask(DescribeClusterRequest(include_cluster_authorized_operations=True), version)
+    not_asked = target.ask(DescribeClusterRequest(), version)
+
+    expect(asked, cluster_authorized_operations=CLUSTER_OPERATIONS)
+    expect(not_asked, cluster_authorized_operations=NOT_ASKED)
+
+
 def _is_there(answer: MetadataResponse) -> bool:
     return answer.topics[0].error_code == ErrorCode.NONE
 

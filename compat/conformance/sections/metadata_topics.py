@@ -242,6 +242,7 @@ def a_limit_cuts_the_answer_and_a_cursor_goes_on(target: Target) -> None:
 
     a, b = first.name, second.name
     expect_equal("the pages", pages, [[(a, 0), (a, 1)], [(a, 2), (b, 0)], [(b, 1), (b, 2)]])
+    expect_equal("the topics of a page that ends with one", [one.name for one in whole.topics], [a])
     expect(whole.next_cursor, topic_name=second.name, partition_index=0)
 
 

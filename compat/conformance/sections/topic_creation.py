@@ -163,6 +163,20 @@ def a_name_that_exists_is_refused_first(target: Target, version: int) -> None:
             expect(refused, name=name, error_code=ErrorCode.TOPIC_ALREADY_EXISTS, error_message=NOT_EMPTY)
 
 
+@check("A-05c", api="CreateTopics", versions="2-7")
+def a_name_like_another_is_refused(target: Target, version: int) -> None:
+    """Given a topic `a.b`, making `a_b` is INVALID_TOPIC_EXCEPTION, which says why, also where nothing is to be made; the other way round too."""
+    for present, wanted in (("a.b", "a_b"), ("a_b", "a.b")):
+        name = target.new_name(present)
+        expect(_create(target, [_topic(target, name=name)], version)[0], error_code=ErrorCode.NONE)
+        alike = _topic(target, name=name.replace(present, wanted))
+
+        for validate_only in (False, True):
+            refused = _create(target, [alike], version, validate_only=validate_only)[0]
+
+            expect(refused, error_code=ErrorCode.INVALID_TOPIC_EXCEPTION, error_message=NOT_EMPTY)
+
+
 @check("A-05b", api="CreateTopics", versions="2-7")
 def a_config_that_cannot_be_is_refused(target: Target, version: int) -> None:
     """Given a config nobody knows, or one with null, or a value of the wrong kind or out of range, INVALID_CONFIG says why, before anything
