@@ -41,11 +41,13 @@ def the_first_to_look_for_a_transaction_coordinator_finds_none(target: Target) -
 
     expect(first, error_code=ErrorCode.COORDINATOR_NOT_AVAILABLE, error_message="", node_id=-1, host="", port=-1)
     seen: set[int] = set()
-    eventually(
-        lambda: seen.add(error := initialise(target, transactional_id).error_code) or error,
-        lambda error: error == ErrorCode.NONE,
-        "the coordinator takes office",
-    )
+
+    def next_error() -> int:
+        error = initialise(target, transactional_id).error_code
+        seen.add(error)
+        return error
+
+    eventually(next_error, lambda error: error == ErrorCode.NONE, "the coordinator takes office")
     others = seen - {ErrorCode.NONE, ErrorCode.NOT_COORDINATOR, ErrorCode.COORDINATOR_LOAD_IN_PROGRESS}
     expect_equal("other errors", others, set())
 
