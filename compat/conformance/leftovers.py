@@ -12,6 +12,8 @@ from pykbroker.protocol.messages import (
     ListGroupsRequest,
     Message,
     MetadataRequest,
+    ShareGroupDescribeRequest,
+    ShareGroupHeartbeatRequest,
 )
 from pykbroker.protocol.wire import Malformed
 
@@ -19,6 +21,7 @@ PATIENCE_S = 5.0
 """Kafka shows a topic for a moment after it was deleted."""
 _UNTIL_LISTED_BY_NAME = 5
 """DeleteTopics has a list of names up to there."""
+_LEAVES = -1
 
 
 def take_away(target: Target, prefixes: Iterable[str]) -> list[str]:
@@ -48,8 +51,19 @@ def _found(target: Target, prefixes: tuple[str, ...]) -> list[str]:
             version = _version(target, DeleteTopicsRequest, _UNTIL_LISTED_BY_NAME)
             target.ask(DeleteTopicsRequest(topic_names=topics, timeout_ms=5_000), version)
         if groups:
+            _take_out_sharers(target, groups)
             target.ask(DeleteGroupsRequest(groups_names=groups), _version(target, DeleteGroupsRequest))
     return [f"topic {name}" for name in topics] + [f"group {name}" for name in groups]
+
+
+def _take_out_sharers(target: Target, groups: list[str]) -> None:
+    """Members of share groups do not leave by LeaveGroup, and a group with members is not deleted."""
+    with contextlib.suppress(NotServed):
+        described = target.ask(ShareGroupDescribeRequest(group_ids=groups), _version(target, ShareGroupDescribeRequest))
+        version = _version(target, ShareGroupHeartbeatRequest)
+        for group in described.groups:
+            for member in group.members:
+                target.ask(ShareGroupHeartbeatRequest(group_id=group.group_id, member_id=member.member_id, member_epoch=_LEAVES), version)
 
 
 def _topics(target: Target) -> list[str]:
