@@ -11,13 +11,14 @@ use rdkafka::types::RDKafkaErrorCode;
 
 use crate::clients::{Writer, assigned, committed, consumer, take, take_all};
 use crate::records::{PARTITIONS, check_values, key, text_of, texts_of, value};
-use crate::scenario::{DEADLINE, Outcome, Run, check, until};
+use crate::scenario::{Outcome, Run, check, restart_broker, until};
 use crate::topics::created;
 
 const RESTART_RECORDS: usize = 5_000;
 const RESTART_AFTER: usize = 1_000;
 const RESTART_COMMITTED: usize = 500;
 const IN_A_ROW: usize = 40;
+const A_SECOND: Duration = Duration::from_secs(1);
 
 pub fn restart(run: &Run) -> Outcome {
     let (topic, group) = (created(run, "restart", PARTITIONS, &[])?, run.name("restart"));
@@ -35,7 +36,7 @@ pub fn restart(run: &Run) -> Outcome {
     check!(before.iter().sum::<i64>() == RESTART_COMMITTED as i64, "{before:?} was committed before the restart");
     thread::scope(|scope| {
         let sender = scope.spawn(|| send_slowly(&writer, &topic));
-        run.restart_broker()?;
+        restart_broker()?;
         sender.join().map_err(|_| "the sender panicked")??;
         Outcome::Ok(())
     })?;
@@ -45,12 +46,10 @@ pub fn restart(run: &Run) -> Outcome {
     check!(after == before, "{before:?} was committed, and is now {after:?}");
     seen.extend(the_rest(&reader, RESTART_RECORDS - RESTART_COMMITTED)?);
     check_values(seen, 0..RESTART_RECORDS, |one| one)?;
-    let mut all = assigned(run, &topic, PARTITIONS, &[]).and_then(|reader| {
-        let mut found = take_all(&reader, RESTART_RECORDS, "all records")?;
-        found.extend(take(&reader, 10, Duration::from_secs(1))?);
-        Ok(found)
-    })?;
-    check_values(all.drain(..).map(|one| text_of(&one)).collect(), 0..RESTART_RECORDS, |one| one)
+    let another = assigned(run, &topic, PARTITIONS, &[])?;
+    let mut all = take_all(&another, RESTART_RECORDS, "all records")?;
+    all.extend(take(&another, 10, A_SECOND)?);
+    check_values(texts_of(&all), 0..RESTART_RECORDS, |one| one)
 }
 
 fn send(writer: &Writer, topic: &str, number: usize) -> KafkaResult<()> {
@@ -71,13 +70,14 @@ fn send_slowly(writer: &Writer, topic: &str) -> KafkaResult<()> {
 
 /// So many different values; on the way the consumer may say that the broker was gone, and begin anew at what is committed.
 fn the_rest(reader: &BaseConsumer, wanted: usize) -> Outcome<BTreeSet<String>> {
+    use RDKafkaErrorCode::{AllBrokersDown, BrokerTransportFailure};
     let mut found = BTreeSet::new();
     until("the rest of the records", || {
-        match take(reader, 1, DEADLINE / 60) {
-            Err(KafkaError::MessageConsumption(
-                RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::AllBrokersDown,
-            )) => {}
-            messages => found.extend(texts_of(&messages?)),
+        for _ in found.len()..wanted {
+            match reader.poll(A_SECOND) {
+                None | Some(Err(KafkaError::MessageConsumption(AllBrokersDown | BrokerTransportFailure))) => break,
+                Some(message) => found.insert(text_of(&message?.detach())),
+            };
         }
         Ok(found.len() >= wanted)
     })?;

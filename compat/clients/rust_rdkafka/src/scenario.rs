@@ -64,18 +64,18 @@ impl Run {
     pub fn name(&self, of: &str) -> String {
         format!("{of}-{}", self.suffix)
     }
+}
 
-    /// Returns when the broker is there again, on the same port and data.
-    pub fn restart_broker(&self) -> Outcome {
-        let address = told("COMPAT_CONTROL", "nobody is there to restart the broker")?;
-        let mut control = TcpStream::connect(address)?;
-        control.set_read_timeout(Some(2 * DEADLINE))?;
-        control.write_all(b"restart\n")?;
-        let mut answer = String::new();
-        BufReader::new(control).read_line(&mut answer)?;
-        check!(answer == "restarted\n", "the broker was not restarted, but {answer:?}");
-        Ok(())
-    }
+/// Returns when the broker is there again, on the same port and data.
+pub fn restart_broker() -> Outcome {
+    let address = told("COMPAT_CONTROL", "nobody is there to restart the broker")?;
+    let mut control = TcpStream::connect(address)?;
+    control.set_read_timeout(Some(2 * DEADLINE))?;
+    control.write_all(b"restart\n")?;
+    let mut answer = String::new();
+    BufReader::new(control).read_line(&mut answer)?;
+    check!(answer == "restarted\n", "the broker was not restarted, but {answer:?}");
+    Ok(())
 }
 
 /// What the environment says under this name.
