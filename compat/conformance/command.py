@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 from pykbroker import __version__
+from pykbroker.compat import standing
 from pykbroker.compat.check import SECTIONS, Check, all_checks
 from pykbroker.compat.connection import Refused
 from pykbroker.compat.expectations import NotServed, Unexpected
@@ -111,6 +112,7 @@ def _judged(found: Target, chosen: Sequence[Check], offered: frozenset[str], arg
         progress(result)
 
     interrupted = False
+    before = standing.look(found)
     started = datetime.now(UTC)
     try:
         with _interruptible(progress):
@@ -126,6 +128,8 @@ def _judged(found: Target, chosen: Sequence[Check], offered: frozenset[str], arg
     progress.close()
     if left := take_away(found, [target.new_name().partition("-")[0] for target in targets]):
         _say(f"Left on the broker, since it does not delete them: {', '.join(left)}")
+    for difference in standing.differences(before, standing.look(found)):
+        _say(f"The cluster is not as it was: {difference}.")
     about = f"{_shown(found)}, {started:%Y-%m-%d %H:%M} UTC, by pykbroker {__version__}"
     if interrupted:
         about += f"; interrupted after {len(results)} of {len(chosen)} checks"

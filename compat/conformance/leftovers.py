@@ -48,26 +48,26 @@ def _found(target: Target, prefixes: tuple[str, ...]) -> list[str]:
     groups = [name for name in _groups(target) if any(prefix in name for prefix in prefixes)]
     with contextlib.suppress(NotServed):
         if topics:
-            version = _version(target, DeleteTopicsRequest, _UNTIL_LISTED_BY_NAME)
+            version = version_of(target, DeleteTopicsRequest, _UNTIL_LISTED_BY_NAME)
             target.ask(DeleteTopicsRequest(topic_names=topics, timeout_ms=5_000), version)
         if groups:
             _take_out_sharers(target, groups)
-            target.ask(DeleteGroupsRequest(groups_names=groups), _version(target, DeleteGroupsRequest))
+            target.ask(DeleteGroupsRequest(groups_names=groups), version_of(target, DeleteGroupsRequest))
     return [f"topic {name}" for name in topics] + [f"group {name}" for name in groups]
 
 
 def _take_out_sharers(target: Target, groups: list[str]) -> None:
     """Members of share groups do not leave by LeaveGroup, and a group with members is not deleted."""
     with contextlib.suppress(NotServed):
-        described = target.ask(ShareGroupDescribeRequest(group_ids=groups), _version(target, ShareGroupDescribeRequest))
-        version = _version(target, ShareGroupHeartbeatRequest)
+        described = target.ask(ShareGroupDescribeRequest(group_ids=groups), version_of(target, ShareGroupDescribeRequest))
+        version = version_of(target, ShareGroupHeartbeatRequest)
         for group in described.groups:
             for member in group.members:
                 target.ask(ShareGroupHeartbeatRequest(group_id=group.group_id, member_id=member.member_id, member_epoch=_LEAVES), version)
 
 
 def _topics(target: Target) -> list[str]:
-    version = _version(target, MetadataRequest)
+    version = version_of(target, MetadataRequest)
     topics: list[MetadataRequest.MetadataRequestTopic] | None = None if version else []  # version 0 has no null, and means all by none
     answer = target.ask(MetadataRequest(topics=topics), version)
     return [one.name for one in answer.topics if one.name]
@@ -75,11 +75,11 @@ def _topics(target: Target) -> list[str]:
 
 def _groups(target: Target) -> list[str]:
     with contextlib.suppress(NotServed):
-        return [one.group_id for one in target.ask(ListGroupsRequest(), _version(target, ListGroupsRequest)).groups]
+        return [one.group_id for one in target.ask(ListGroupsRequest(), version_of(target, ListGroupsRequest)).groups]
     return []
 
 
-def _version(target: Target, request: type[Message], at_most: int = 1 << 15) -> int:
+def version_of(target: Target, request: type[Message], at_most: int = 1 << 15) -> int:
     """The newest that both sides know. Raises NotServed."""
     served = target.served.get(request.API_KEY, range(0))
     both = [version for version in request.VERSIONS if version in served and version <= at_most]

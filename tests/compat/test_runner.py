@@ -14,7 +14,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
 
 from compat.fleets import MOST_SECOND_TRIES, fleets, with_second_tries
-from pykbroker.compat import command, runner
+from pykbroker.compat import command, runner, standing
 from pykbroker.compat.check import Check, Needs, Settings
 from pykbroker.compat.command import FORMATS, main
 from pykbroker.compat.connection import Connection, Exchange
@@ -25,7 +25,7 @@ from pykbroker.compat.report import by_section, reasons
 from pykbroker.compat.runner import TIME_IS_OVER, Result, Status, run, run_together
 from pykbroker.compat.target import Target, Topic
 from pykbroker.protocol.errors import ErrorCode
-from pykbroker.protocol.messages import ConsumerGroupHeartbeatRequest, FindCoordinatorRequest
+from pykbroker.protocol.messages import ConsumerGroupHeartbeatRequest, FindCoordinatorRequest, IncrementalAlterConfigsRequest
 from pykbroker.testing import KafkaBroker
 
 
@@ -251,6 +251,27 @@ def test_who_interrupts_is_told_what_was_found(
 def test_what_the_whole_cluster_feels_is_told_before(broker: KafkaBroker, capsys: pytest.CaptureFixture[str]) -> None:
     main(["--bootstrap", broker.bootstrap, "--only", "K-01c,L-01"])
     assert "whole cluster for a while: K-01c." in capsys.readouterr().err
+
+
+def test_what_is_set_for_the_cluster_and_left_is_told(
+    broker: KafkaBroker, target: Target, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def sets_it(target: Target) -> None:
+        change = IncrementalAlterConfigsRequest.AlterableConfig(name="message.max.bytes", value="1000001")
+        resource = IncrementalAlterConfigsRequest.AlterConfigsResource(resource_type=standing.BROKER, configs=[change])
+        expect(target.ask(IncrementalAlterConfigsRequest(resources=[resource]), 1).responses[0], error_code=ErrorCode.NONE)
+
+    monkeypatch.setattr(command, "all_checks", lambda: [check_of(sets_it, alone=True)])
+    assert main(["--bootstrap", broker.bootstrap]) == 0
+    target.look()
+    target.unset_after(standing.BROKER, "", "message.max.bytes")
+    target.clean_up()
+
+    assert "config message.max.bytes=1000001 of all brokers is set now" in capsys.readouterr().err
+    assert standing.differences({"quota": frozenset("a")}, {"quota": frozenset("b"), "feature": frozenset("c")}) == [
+        "quota a was set",
+        "quota b is set now",
+    ]
 
 
 def test_no_broker_hangs_the_run(target: Target) -> None:
