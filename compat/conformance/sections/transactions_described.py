@@ -5,6 +5,7 @@ import time
 from pykbroker.compat.check import check
 from pykbroker.compat.expectations import NOT_EMPTY, expect, expect_equal, expect_that
 from pykbroker.compat.steps.transaction_requests import (
+    NO_SUCH_ID,
     TRANSACTION,
     Identity,
     abort,
@@ -23,7 +24,6 @@ from pykbroker.protocol.messages import DescribeTransactionsRequest, FindCoordin
 
 DESCRIBING = ("DescribeTransactions", "Produce", *TRANSACTIONS)
 LISTING = ("ListTransactions", *DESCRIBING)
-NO_SUCH_ID = 4_711_000
 AN_HOUR_MS = 3_600_000
 SHARE = 2
 NO_START = -1

@@ -2,7 +2,6 @@
 
 from pykbroker.compat.check import check
 from pykbroker.compat.expectations import expect, expect_equal, expect_that
-from pykbroker.compat.sections.transactions_partitions import strangers
 from pykbroker.compat.steps.batches import patched
 from pykbroker.compat.steps.transaction_requests import (
     NO_EPOCH,
@@ -20,24 +19,20 @@ from pykbroker.compat.steps.transaction_requests import (
     new_producer,
     old_epoch_error,
     produce,
+    strangers,
     transactional_batch,
     wait_for_transaction_state,
     write,
 )
-from pykbroker.compat.steps.transactions import TRANSACTIONS, last_stable_offset
+from pykbroker.compat.steps.transactions import TRANSACTIONS, kinds_of_markers, last_stable_offset, markers_of
 from pykbroker.compat.target import Target, Topic, eventually
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import DeleteTopicsRequest, EndTxnRequest, EndTxnResponse
-from pykbroker.protocol.records import ControlRecordType, RecordBatch, batches, control_record_type
+from pykbroker.protocol.records import ControlRecordType
 
 ENDING = ("EndTxn", "Produce", "DescribeTransactions", *TRANSACTIONS)
 TRANSACTIONAL_CONTROL = 0x30
 COMPLETE = {True: "CompleteCommit", False: "CompleteAbort"}
-
-
-def markers_of(target: Target, topic: Topic, partition: int = 0) -> list[RecordBatch]:
-    """The control batches of a partition."""
-    return [one for one in batches(target.fetch(topic, partition=partition).records or b"") if one.is_control]
 
 
 def ended(target: Target, version: int, *, committed: bool) -> tuple[Identity, Topic, EndTxnResponse]:
@@ -248,11 +243,6 @@ def the_markers_come_in_the_end(target: Target, version: int) -> None:
 def wait_for_stable_end(target: Target, topic: Topic, partition: int, offset: int) -> None:
     """Until that is the last stable offset."""
     eventually(lambda: last_stable_offset(target, topic, partition), lambda found: found == offset, "readers go on")
-
-
-def kinds_of_markers(target: Target, topic: Topic, partition: int = 0) -> list[int]:
-    """What the markers of a partition say."""
-    return [control_record_type(next(one.records())) for one in markers_of(target, topic, partition)]
 
 
 @check("T-31", api=("Produce", *ENDING), versions="12-13")

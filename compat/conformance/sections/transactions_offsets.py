@@ -2,7 +2,6 @@
 
 from pykbroker.compat.check import check
 from pykbroker.compat.expectations import expect, expect_equal, expect_that
-from pykbroker.compat.sections.transactions_partitions import strangers
 from pykbroker.compat.steps.classic_members import NEVER_ISSUED, NO_GENERATION, Participant, alone, ready_group, stable
 from pykbroker.compat.steps.consumer_members import member_of_all
 from pykbroker.compat.steps.offset_requests import NO_EPOCH, NOTHING, Offset
@@ -20,13 +19,13 @@ from pykbroker.compat.steps.transaction_requests import (
     initialised,
     new_producer,
     old_epoch_error,
+    strangers,
 )
-from pykbroker.compat.steps.transactions import TRANSACTIONS
+from pykbroker.compat.steps.transactions import OFFSETS
 from pykbroker.compat.target import Target, Topic, eventually
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import AddOffsetsToTxnRequest, EndTxnRequest, OffsetFetchRequest
 
-OFFSETS = ("AddOffsetsToTxn", "TxnOffsetCommit", "OffsetCommit", "OffsetFetch", "FindCoordinator", "DescribeTransactions", *TRANSACTIONS)
 UNSTABLE = Offset(-1, NO_EPOCH, "", ErrorCode.UNSTABLE_OFFSET_COMMIT)
 ADDS_BY_ITSELF = 5
 """The first TxnOffsetCommit that needs no AddOffsetsToTxn (KIP-890)."""

@@ -4,7 +4,6 @@ import time
 
 from pykbroker.compat.check import Settings, check
 from pykbroker.compat.expectations import expect, expect_equal, expect_that
-from pykbroker.compat.sections.transactions_ending import markers_of
 from pykbroker.compat.steps.transaction_requests import (
     NO_EPOCH,
     NO_ID,
@@ -22,7 +21,7 @@ from pykbroker.compat.steps.transaction_requests import (
     wait_for_transaction_state,
     write,
 )
-from pykbroker.compat.steps.transactions import TRANSACTIONS, last_stable_offset
+from pykbroker.compat.steps.transactions import TRANSACTIONS, last_stable_offset, markers_of
 from pykbroker.compat.target import Target, Topic, eventually
 from pykbroker.protocol.errors import ErrorCode
 

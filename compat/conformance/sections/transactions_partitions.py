@@ -15,8 +15,10 @@ from pykbroker.compat.steps.transaction_requests import (
     end,
     errors_of_added,
     new_producer,
+    not_added_error,
     old_epoch_error,
     produce,
+    strangers,
     write,
 )
 from pykbroker.compat.steps.transactions import TRANSACTIONS, last_stable_offset
@@ -27,7 +29,6 @@ from pykbroker.protocol.messages import AddPartitionsToTxnRequest, EndTxnRequest
 from pykbroker.protocol.records import batches
 
 ADDING = ("AddPartitionsToTxn", "DescribeTransactions", *TRANSACTIONS)
-NO_SUCH_ID = 4_711_000
 OPEN, NEVER_STARTED = "Ongoing", "Empty"
 TRANSACTION_LOG = "__transaction_state"
 
@@ -72,11 +73,6 @@ def partitions_are_added_by_who_is_known(target: Target, version: int) -> None:
     unknown, fenced = ErrorCode.INVALID_PRODUCER_ID_MAPPING, old_epoch_error(version)
     expect_equal("the errors", errors, [unknown, unknown, fenced, fenced, ErrorCode.INVALID_REQUEST])
     expect(described(target, who.transactional_id), transaction_state=NEVER_STARTED, topics=[])
-
-
-def strangers(target: Target, who: Identity) -> list[Identity]:
-    """Whoever a producer is not: another transactional id, another producer id, a later epoch, an older one, no transactional id."""
-    return [who.named(target.new_transactional_id()), who.with_id(NO_SUCH_ID), who.at_epoch(7), who.at_epoch(-1), who.named("")]
 
 
 @check("T-08c", api=("AddPartitionsToTxn", *ADDING), versions="0-5")
@@ -206,11 +202,6 @@ def transactions_are_answered_separately(target: Target, version: int) -> None:
 
 
 # -- what is written to a partition that was not added -----------------------------------------------------------
-
-
-def not_added_error(version: int) -> ErrorCode:
-    """What Produce says to a transactional batch for a partition that is not in the transaction, up to v11."""
-    return ErrorCode.TRANSACTION_ABORTABLE if version >= 11 else ErrorCode.INVALID_TXN_STATE
 
 
 @check("T-11a", api=("Produce", *ADDING), versions="3-11")

@@ -2,8 +2,6 @@
 
 from pykbroker.compat.check import check
 from pykbroker.compat.expectations import expect, expect_equal
-from pykbroker.compat.sections.transactions_ending import kinds_of_markers, markers_of
-from pykbroker.compat.sections.transactions_partitions import not_added_error
 from pykbroker.compat.steps.batches import batch_of
 from pykbroker.compat.steps.log_requests import produce_request_of
 from pykbroker.compat.steps.transaction_requests import (
@@ -14,13 +12,14 @@ from pykbroker.compat.steps.transaction_requests import (
     end,
     initialised,
     new_producer,
+    not_added_error,
     produce,
     producer_in,
     transactional_batch,
     write,
     write_marker,
 )
-from pykbroker.compat.steps.transactions import TRANSACTIONS, last_stable_offset
+from pykbroker.compat.steps.transactions import TRANSACTIONS, kinds_of_markers, last_stable_offset, markers_of
 from pykbroker.compat.target import Target, Topic
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import ProduceResponse, WriteTxnMarkersRequest

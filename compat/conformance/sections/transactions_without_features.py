@@ -2,7 +2,6 @@
 
 from pykbroker.compat.check import check
 from pykbroker.compat.expectations import NOT_EMPTY, expect, expect_equal
-from pykbroker.compat.sections.transactions_offsets import OFFSETS
 from pykbroker.compat.steps.classic_members import ready_group
 from pykbroker.compat.steps.transaction_requests import (
     NO_EPOCH,
@@ -20,6 +19,7 @@ from pykbroker.compat.steps.transaction_requests import (
     wait_for_transaction_state,
     write,
 )
+from pykbroker.compat.steps.transactions import OFFSETS
 from pykbroker.compat.target import Target, eventually
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import ApiVersionsRequest, UpdateFeaturesRequest

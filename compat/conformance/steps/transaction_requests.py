@@ -33,6 +33,9 @@ from pykbroker.protocol.messages import (
 )
 
 NO_ID, NO_EPOCH = -1, -1
+NO_SUCH_ID = 4_711_000
+"""A producer id that nobody was given."""
+
 IN_TRANSACTION = "in a transaction"
 """The metadata of offsets that are committed in one."""
 
@@ -78,6 +81,16 @@ class Part(NamedTuple):
 def old_epoch_error(version: int) -> ErrorCode:
     """What AddPartitionsToTxn, AddOffsetsToTxn and EndTxn say to an epoch that is not the current one."""
     return ErrorCode.PRODUCER_FENCED if version >= FENCED_BY_NAME else ErrorCode.INVALID_PRODUCER_EPOCH
+
+
+def not_added_error(version: int) -> ErrorCode:
+    """What Produce says to a transactional batch for a partition that is not in the transaction, up to v11."""
+    return ErrorCode.TRANSACTION_ABORTABLE if version >= 11 else ErrorCode.INVALID_TXN_STATE
+
+
+def strangers(target: Target, who: Identity) -> list[Identity]:
+    """Whoever a producer is not: another transactional id, another producer id, a later epoch, an older one, no transactional id."""
+    return [who.named(target.new_transactional_id()), who.with_id(NO_SUCH_ID), who.at_epoch(7), who.at_epoch(-1), who.named("")]
 
 
 # -- the coordinator ---------------------------------------------------------------------------------------------

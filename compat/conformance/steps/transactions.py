@@ -11,9 +11,13 @@ from pykbroker.compat.steps.transaction_requests import begin, end, new_producer
 from pykbroker.compat.target import LATEST, NOBODY, Target, Topic, eventually
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import ListOffsetsRequest
+from pykbroker.protocol.records import RecordBatch, batches, control_record_type
 
 TRANSACTIONS = ("InitProducerId", "AddPartitionsToTxn", "EndTxn")
 """The APIs that it takes."""
+
+OFFSETS = ("AddOffsetsToTxn", "TxnOffsetCommit", "OffsetCommit", "OffsetFetch", "FindCoordinator", "DescribeTransactions", *TRANSACTIONS)
+"""Those that it takes to commit offsets of a group with it."""
 
 
 class Transaction:
@@ -71,3 +75,13 @@ def last_stable_offset(target: Target, topic: Topic, partition: int = 0) -> int:
     answer = target.ask(request, 7).topics[0].partitions[0]
     expect(answer, error_code=ErrorCode.NONE)
     return answer.offset
+
+
+def markers_of(target: Target, topic: Topic, partition: int = 0) -> list[RecordBatch]:
+    """The control batches of a partition."""
+    return [one for one in batches(target.fetch(topic, partition=partition).records or b"") if one.is_control]
+
+
+def kinds_of_markers(target: Target, topic: Topic, partition: int = 0) -> list[int]:
+    """What the markers of a partition say."""
+    return [control_record_type(next(one.records())) for one in markers_of(target, topic, partition)]
