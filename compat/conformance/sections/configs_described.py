@@ -2,7 +2,6 @@
 
 from pykbroker.compat.check import check
 from pykbroker.compat.expectations import NOT_EMPTY, NULL_OR_EMPTY, expect, expect_equal, expect_that, one_of
-from pykbroker.compat.sections.produce_answers import offsets_topic
 from pykbroker.compat.steps.configs import (
     ALL_BROKERS,
     BROKER,
@@ -17,6 +16,7 @@ from pykbroker.compat.steps.configs import (
     entry,
     own_id,
 )
+from pykbroker.compat.steps.topics import offsets_topic
 from pykbroker.compat.target import Target, eventually
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import DescribeConfigsRequest, ListConfigResourcesRequest

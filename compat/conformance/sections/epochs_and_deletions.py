@@ -2,7 +2,8 @@
 
 from pykbroker.compat.check import check
 from pykbroker.compat.expectations import NOT_EMPTY, expect, expect_equal
-from pykbroker.compat.sections.produce_answers import delete_records_request, offsets_topic
+from pykbroker.compat.steps.log_requests import delete_records_request
+from pykbroker.compat.steps.topics import offsets_topic
 from pykbroker.compat.steps.transactions import TRANSACTIONS, Transaction, last_stable_offset
 from pykbroker.compat.target import EARLIEST, LATEST, Target, Topic
 from pykbroker.protocol.errors import ErrorCode

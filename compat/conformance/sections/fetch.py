@@ -2,22 +2,28 @@
 
 from pykbroker.compat.check import Settings, check
 from pykbroker.compat.expectations import NOT_EMPTY, expect, expect_equal, expect_that
-from pykbroker.compat.sections.produce_answers import delete_records_request
 from pykbroker.compat.steps.batches import batch_of_size
-from pykbroker.compat.steps.log_requests import PLENTY, READ_COMMITTED, UNKNOWN_ID, Answered, Wanted, answered, fetch_one, fetch_request
+from pykbroker.compat.steps.log_requests import (
+    FIRST_WITH_IDS,
+    NOBODY,
+    PLENTY,
+    READ_COMMITTED,
+    UNKNOWN_ID,
+    Answered,
+    Wanted,
+    answered,
+    delete_records_request,
+    fetch_one,
+    fetch_request,
+    unknown_topic,
+)
+from pykbroker.compat.steps.topics import created_again
 from pykbroker.compat.target import Target, Topic
 from pykbroker.protocol.errors import ErrorCode
-from pykbroker.protocol.messages import CreateTopicsRequest, DeleteTopicsRequest, FetchRequest
+from pykbroker.protocol.messages import DeleteTopicsRequest, FetchRequest
 from pykbroker.protocol.records import batches
 
-FIRST_WITH_IDS = 13
 BATCH_SIZE = 1071
-NOBODY = Topic("nobody-made-this-topic", UNKNOWN_ID, 1)
-
-
-def unknown_topic(version: int) -> ErrorCode:
-    """What a topic is that nobody made, by name and by id."""
-    return ErrorCode.UNKNOWN_TOPIC_ID if version >= FIRST_WITH_IDS else ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
 
 
 def topic_of(one: Answered, version: int) -> str | bytes:
@@ -207,16 +213,6 @@ def the_id_of_a_topic_that_was(target: Target, version: int) -> None:
 
     expect(answers[0], error_code=ErrorCode.UNKNOWN_TOPIC_ID)
     expect(answers[1], error_code=ErrorCode.NONE, high_watermark=0)
-
-
-def created_again(target: Target, topic: Topic) -> Topic:
-    """A topic of that name, with an id of its own."""
-    made = CreateTopicsRequest.CreatableTopic(name=topic.name, num_partitions=topic.partitions, replication_factor=1)
-    answer = target.ask(CreateTopicsRequest(topics=[made], timeout_ms=10_000), 7)
-    expect(answer.topics[0], error_code=ErrorCode.NONE)
-    again = Topic(topic.name, answer.topics[0].topic_id, topic.partitions)
-    target.wait_for_leaders(topic.name, topic.partitions)
-    return again
 
 
 @check("F-19a", api="Fetch", versions="4-18")

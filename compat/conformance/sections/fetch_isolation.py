@@ -2,9 +2,9 @@
 
 from pykbroker.compat.check import check
 from pykbroker.compat.expectations import expect, expect_equal, expect_that
-from pykbroker.compat.sections.fetch_waits import AT_ONCE_S, LONG_MS, fetched_after, waiting
 from pykbroker.compat.steps.log_requests import READ_COMMITTED, READ_UNCOMMITTED, Wanted, answered, fetch_one, fetch_request
 from pykbroker.compat.steps.transactions import TRANSACTIONS, Transaction
+from pykbroker.compat.steps.waiting_fetches import AT_ONCE_S, LONG_MS, fetched_after, waiting
 from pykbroker.compat.target import Target
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import FetchResponse

@@ -5,11 +5,10 @@ from contextlib import contextmanager
 
 from pykbroker.compat.check import Settings, check
 from pykbroker.compat.expectations import NOT_EMPTY, Where, at_least, expect, expect_equal, expect_that
-from pykbroker.compat.sections.fetch import FIRST_WITH_IDS, created_again
-from pykbroker.compat.sections.fetch_waits import LONG_MS
-from pykbroker.compat.sections.produce_answers import delete_records_request
-from pykbroker.compat.steps.log_requests import PLENTY, Wanted, answered, fetch_request
+from pykbroker.compat.steps.log_requests import FIRST_WITH_IDS, PLENTY, Wanted, answered, delete_records_request, fetch_request
 from pykbroker.compat.steps.quotas import CLIENT, QUOTAS, Client, set_quota
+from pykbroker.compat.steps.topics import created_again
+from pykbroker.compat.steps.waiting_fetches import LONG_MS
 from pykbroker.compat.target import Target, Topic
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import DeleteTopicsRequest, FetchRequest, FetchResponse

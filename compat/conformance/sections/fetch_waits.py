@@ -3,40 +3,22 @@
 import time
 
 from pykbroker.compat.check import check
-from pykbroker.compat.connection import Connection
 from pykbroker.compat.expectations import NOT_EMPTY, expect, expect_equal, expect_that
-from pykbroker.compat.sections.fetch import NOBODY, unknown_topic
 from pykbroker.compat.steps.batches import batch_of_size
-from pykbroker.compat.steps.log_requests import PLENTY, Wanted, answered, fetch_request
+from pykbroker.compat.steps.log_requests import NOBODY, PLENTY, Wanted, answered, fetch_request, unknown_topic
+from pykbroker.compat.steps.waiting_fetches import AT_ONCE_S, LONG_MS, fetched_after, waiting
 from pykbroker.compat.target import Target
 from pykbroker.protocol.errors import ErrorCode
-from pykbroker.protocol.messages import DeleteTopicsRequest, FetchRequest, FetchResponse
+from pykbroker.protocol.messages import DeleteTopicsRequest
 from pykbroker.protocol.records import batches
 
 SHORT_MS = 150
-LONG_MS = 60_000
-AT_ONCE_S = 5.0
 BATCH_SIZE = 1071
-
-
-def fetched_after(target: Target, request: FetchRequest, version: int) -> tuple[FetchResponse, float]:
-    """The answer, and the seconds it took."""
-    started = time.monotonic()
-    answer = target.ask(request, version)
-    return answer, time.monotonic() - started
 
 
 def expect_waited(seconds: float) -> None:
     """About SHORT_MS; the clocks of two processes are not asked to agree to the millisecond."""
     expect_that(SHORT_MS / 1000 - 0.02 <= seconds < AT_ONCE_S, f"the answer took about {SHORT_MS} ms (it was {seconds:.3f} s)")
-
-
-def waiting(target: Target, request: FetchRequest, version: int) -> Connection:
-    """A connection of its own on which that fetch waits."""
-    connection = target.connect()
-    connection.send(request, version)
-    expect_that(connection.is_silent(for_s=0.1), "the fetch waits")
-    return connection
 
 
 @check("F-01", api="Fetch", versions="4-18")

@@ -4,25 +4,16 @@ import time
 
 from pykbroker.compat.check import Settings, check
 from pykbroker.compat.expectations import NOT_EMPTY, at_least, expect, expect_equal, expect_that, one_of
-from pykbroker.compat.sections.produce_answers import delete_records_request
-from pykbroker.compat.sections.produce_validation import expect_refused, log_start
-from pykbroker.compat.steps.batches import batch_of, now_ms
-from pykbroker.compat.steps.log_requests import produce_request_of
+from pykbroker.compat.steps.appends import expect_refused, log_start
+from pykbroker.compat.steps.batches import PRODUCER_ID, batch_at, batch_of, now_ms
+from pykbroker.compat.steps.log_requests import delete_records_request, produce_request_of
 from pykbroker.compat.steps.transactions import TRANSACTIONS, Transaction
 from pykbroker.compat.target import LATEST, PATIENCE_S, Target, eventually
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import DescribeProducersRequest, DescribeProducersResponse, InitProducerIdRequest
 
-PRODUCER_ID = 4_711
 LAST_SEQUENCE = 2**31 - 1
 SHORT_MEMORY = Settings((("producer.id.expiration.ms", "1000"), ("producer.id.expiration.check.interval.ms", "200")))
-
-
-def batch_at(sequence: int, *values: bytes, epoch: int = 0, timestamp: int | None = None) -> bytes:
-    """A batch of that producer."""
-    contents = values or (b"value",)
-    times = [now_ms() if timestamp is None else timestamp] * len(contents)
-    return batch_of(*contents, timestamps=times, producer_id=PRODUCER_ID, producer_epoch=epoch, base_sequence=sequence)
 
 
 def wait_for_ids(target: Target) -> None:

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 
 from pykbroker.compat.check import check
 from pykbroker.compat.expectations import expect, expect_equal
-from pykbroker.compat.sections.produce_answers import delete_records_request
 from pykbroker.compat.steps.batches import batch_of, now_ms
-from pykbroker.compat.steps.log_requests import READ_COMMITTED, READ_UNCOMMITTED
+from pykbroker.compat.steps.log_requests import READ_COMMITTED, READ_UNCOMMITTED, delete_records_request
 from pykbroker.compat.steps.transactions import TRANSACTIONS, Transaction
 from pykbroker.compat.target import EARLIEST, LATEST, MAX_TIMESTAMP, Target, Topic
 from pykbroker.protocol.compression import CompressionType

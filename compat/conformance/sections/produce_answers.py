@@ -4,22 +4,24 @@ import lz4.frame
 
 from pykbroker.compat.check import check
 from pykbroker.compat.expectations import expect, expect_equal, expect_that
-from pykbroker.compat.sections.produce_validation import HOUR_MS, expect_refused, log_start, stored
-from pykbroker.compat.steps.batches import batch_of, batch_of_size, batch_with_payload, now_ms, patched
+from pykbroker.compat.steps.appends import expect_refused, log_start, stored
+from pykbroker.compat.steps.batches import HOUR_MS, batch_of, batch_of_size, batch_with_payload, now_ms, patched
 from pykbroker.compat.steps.log_requests import (
     UNKNOWN_ID,
     Wanted,
     answered,
+    delete_records_request,
     fetch_one,
     fetch_request,
     produce_all,
     produce_request_of,
 )
+from pykbroker.compat.steps.topics import offsets_topic
 from pykbroker.compat.steps.transactions import TRANSACTIONS, Transaction
 from pykbroker.compat.target import LATEST, Target, Topic, eventually, produce_request
 from pykbroker.protocol.compression import CompressionType
 from pykbroker.protocol.errors import ErrorCode
-from pykbroker.protocol.messages import DeleteRecordsRequest, ProduceRequest
+from pykbroker.protocol.messages import ProduceRequest
 from pykbroker.protocol.records import NewRecord, build_batch
 
 ADMIN_CLIENT_ID = "__admin_client"
@@ -75,13 +77,6 @@ def the_admin_client_may_write_to_internal_topics(target: Target, version: int) 
 
     expect(admin.responses[0].partition_responses[0], error_code=ErrorCode.CORRUPT_MESSAGE)
     expect(other.responses[0].partition_responses[0], error_code=ErrorCode.INVALID_TOPIC_EXCEPTION)
-
-
-def offsets_topic(target: Target) -> Topic:
-    """The topic of the groups' offsets, which is there once somebody asked for a coordinator."""
-    target.wait_for_coordinator(target.new_name("group"))
-    found = target.metadata("__consumer_offsets").topics[0]
-    return Topic("__consumer_offsets", found.topic_id, len(found.partitions))
 
 
 @check("P-22a", api="Produce", versions="3-12")
@@ -387,9 +382,3 @@ def fetching_at_an_unknown_isolation_level(target: Target, version: int) -> None
         expect(answer, error_code=ErrorCode.UNKNOWN_SERVER_ERROR if version >= 7 else ErrorCode.NONE)
         errors = [one.data.error_code for one in answered(answer)]
         expect_equal("the errors of partitions", errors, [ErrorCode.UNKNOWN_SERVER_ERROR] if version < 13 else [])
-
-
-def delete_records_request(topic: Topic, offset: int, partition: int = 0) -> DeleteRecordsRequest:
-    """Delete what lies before an offset."""
-    part = DeleteRecordsRequest.DeleteRecordsPartition(partition_index=partition, offset=offset)
-    return DeleteRecordsRequest(topics=[DeleteRecordsRequest.DeleteRecordsTopic(name=topic.name, partitions=[part])], timeout_ms=10_000)

@@ -2,7 +2,9 @@
 
 from pykbroker.compat.check import check
 from pykbroker.compat.expectations import NOT_EMPTY, NOT_NULL, expect, expect_equal, expect_that, one_of
+from pykbroker.compat.steps.appends import expect_refused, log_start, stored
 from pykbroker.compat.steps.batches import (
+    HOUR_MS,
     after_header,
     batch_of,
     batch_of_size,
@@ -15,39 +17,16 @@ from pykbroker.compat.steps.batches import (
     record_fields,
 )
 from pykbroker.compat.steps.log_requests import produce_all
-from pykbroker.compat.target import LATEST, Target, Topic, produce_request
+from pykbroker.compat.target import LATEST, Target, produce_request
 from pykbroker.protocol.compression import CompressionType
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.header import read_response
 from pykbroker.protocol.messages import ProduceResponse
-from pykbroker.protocol.records import NewRecord, RecordBatch, TimestampType, batches, build_batch
+from pykbroker.protocol.records import NewRecord, TimestampType, build_batch
 
 CODECS = (CompressionType.NONE, CompressionType.GZIP, CompressionType.SNAPPY, CompressionType.LZ4, CompressionType.ZSTD)
-HOUR_MS = 3_600_000
 LEAST_SEGMENT_BYTES = 1_048_576
 DEFAULT_MAX_MESSAGE_BYTES = 1_048_588
-
-
-def expect_refused(target: Target, topic: Topic, records: bytes, version: int, error: ErrorCode, **fields: object) -> None:
-    """These bytes are answered with that error, and the log ends where it did."""
-    end = target.list_offsets(topic, timestamp=LATEST).offset
-
-    answer = target.produce_batch(topic, records, version=version)
-
-    expect(answer, error_code=error, base_offset=-1, **fields)
-    expect(target.list_offsets(topic, timestamp=LATEST), error_code=ErrorCode.NONE, offset=end)
-
-
-def stored(target: Target, topic: Topic, offset: int = 0) -> RecordBatch:
-    """The batch at that offset."""
-    answer = target.fetch(topic, offset, max_bytes=1 << 23)
-    expect(answer, error_code=ErrorCode.NONE, records=NOT_EMPTY)
-    return next(batches(answer.records or b""))
-
-
-def log_start(version: int) -> int:
-    """The log start offset of a new topic, as versions that carry it answer it."""
-    return 0 if version >= 5 else -1
 
 
 @check("P-01a", api="Produce", versions="3-13")

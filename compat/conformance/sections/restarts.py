@@ -2,7 +2,7 @@
 
 from pykbroker.compat.check import check
 from pykbroker.compat.expectations import expect, expect_equal
-from pykbroker.compat.sections.idempotence import batch_at
+from pykbroker.compat.steps.batches import batch_at
 from pykbroker.compat.steps.classic_members import NEVER_ISSUED, Participant, described, expect_state, ready_group, stable
 from pykbroker.compat.steps.log_requests import Wanted, fetch_request
 from pykbroker.compat.steps.offset_requests import offsets_of

@@ -44,6 +44,10 @@ FIELDS = {
 }
 """Where each field of a batch's header stands."""
 
+HOUR_MS = 3_600_000
+PRODUCER_ID = 4_711
+"""Whom batches are from that have sequences; a partition believes whatever id it is told."""
+
 
 def now_ms() -> int:
     """The time; records with much older timestamps may fall to retention before a check has looked at them."""
@@ -62,6 +66,13 @@ def batch_of(
     times = timestamps or [now_ms()] * len(contents)
     records = [NewRecord(value, key, timestamp=timestamp) for value, timestamp in zip(contents, times, strict=True)]
     return build_batch(records, replace(properties, **changed))  # type: ignore[arg-type]
+
+
+def batch_at(sequence: int, *values: bytes, epoch: int = 0, timestamp: int | None = None) -> bytes:
+    """A batch of PRODUCER_ID, which begins with that sequence."""
+    contents = values or (b"value",)
+    times = [now_ms() if timestamp is None else timestamp] * len(contents)
+    return batch_of(*contents, timestamps=times, producer_id=PRODUCER_ID, producer_epoch=epoch, base_sequence=sequence)
 
 
 def batch_of_size(size: int, compression: CompressionType = CompressionType.NONE) -> bytes:

@@ -1,14 +1,18 @@
-"""Requests about several partitions at once, and their answers by partition."""
+"""Requests about what is in logs, mostly of several partitions at once, and their answers by partition."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from pykbroker.compat.target import ALL_REPLICAS, Target, Topic
-from pykbroker.protocol.messages import FetchRequest, FetchResponse, ProduceRequest, ProduceResponse
+from pykbroker.protocol.errors import ErrorCode
+from pykbroker.protocol.messages import DeleteRecordsRequest, FetchRequest, FetchResponse, ProduceRequest, ProduceResponse
 
 READ_UNCOMMITTED, READ_COMMITTED = 0, 1
 PLENTY = 1 << 24
 UNKNOWN_ID = bytes(range(1, 17))
+NOBODY = Topic("nobody-made-this-topic", UNKNOWN_ID, 1)
+FIRST_WITH_IDS = 13
+"""The first Fetch that has the ids of topics in place of their names (KIP-516)."""
 
 
 class Wanted(NamedTuple):
@@ -105,3 +109,14 @@ def fetch_one(
     """Fetch from one partition; what is answered for it."""
     request = fetch_request([wanted], isolation_level=isolation_level, max_wait_ms=max_wait_ms)
     return answered(target.ask(request, version))[0].data
+
+
+def unknown_topic(version: int) -> ErrorCode:
+    """What a topic is that nobody made, by name and by id."""
+    return ErrorCode.UNKNOWN_TOPIC_ID if version >= FIRST_WITH_IDS else ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+
+
+def delete_records_request(topic: Topic, offset: int, partition: int = 0) -> DeleteRecordsRequest:
+    """Delete what lies before an offset."""
+    part = DeleteRecordsRequest.DeleteRecordsPartition(partition_index=partition, offset=offset)
+    return DeleteRecordsRequest(topics=[DeleteRecordsRequest.DeleteRecordsTopic(name=topic.name, partitions=[part])], timeout_ms=10_000)
