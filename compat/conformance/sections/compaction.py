@@ -4,7 +4,8 @@ import time
 
 from pykbroker.compat.check import check
 from pykbroker.compat.expectations import at_least, expect, expect_equal, expect_that
-from pykbroker.compat.sections.retention import (
+from pykbroker.compat.steps.batches import batch_of, now_ms
+from pykbroker.compat.steps.cleaning import (
     A_SEGMENT,
     HALF_AN_HOUR_MS,
     QUICK_CLEANER,
@@ -16,7 +17,6 @@ from pykbroker.compat.sections.retention import (
     wait_for_records,
     wait_for_start,
 )
-from pykbroker.compat.steps.batches import batch_of, now_ms
 from pykbroker.compat.steps.transactions import TRANSACTIONS, Transaction
 from pykbroker.compat.target import EARLIEST, Target, Topic, eventually
 from pykbroker.protocol.errors import ErrorCode

@@ -4,8 +4,8 @@ import time
 
 from pykbroker.compat.check import check
 from pykbroker.compat.expectations import NOT_EMPTY, at_least, expect, expect_equal, expect_that, one_of
-from pykbroker.compat.sections.retention import HALF_AN_HOUR_MS, QUICK_RETENTION, wait_for_start
 from pykbroker.compat.steps.batches import now_ms
+from pykbroker.compat.steps.cleaning import HALF_AN_HOUR_MS, QUICK_RETENTION, wait_for_start
 from pykbroker.compat.steps.configs import (
     ALL_BROKERS,
     APPEND,

@@ -3,8 +3,8 @@
 from pykbroker.compat.check import check
 from pykbroker.compat.connection import Connection
 from pykbroker.compat.expectations import expect, expect_equal
-from pykbroker.compat.sections.leadership import THREE
 from pykbroker.compat.steps.classic_members import commit_request, protocols_of
+from pykbroker.compat.steps.clusters import THREE
 from pykbroker.compat.target import Target, Topic, eventually
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import (

@@ -2,8 +2,7 @@
 
 from pykbroker.compat.check import check
 from pykbroker.compat.expectations import NOT_EMPTY, expect, expect_equal, expect_that
-from pykbroker.compat.sections.leadership import THREE
-from pykbroker.compat.sections.replicas import PREFERRED, UNCLEAN
+from pykbroker.compat.steps.clusters import PREFERRED, THREE, UNCLEAN
 from pykbroker.compat.switch import RESTARTS
 from pykbroker.compat.target import LATEST, Target, Topic, eventually
 from pykbroker.protocol.errors import ErrorCode

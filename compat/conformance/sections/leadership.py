@@ -7,6 +7,7 @@ from typing import NamedTuple
 from pykbroker.compat.check import Settings, check
 from pykbroker.compat.connection import Connection
 from pykbroker.compat.expectations import NOT_EMPTY, NULL_OR_EMPTY, expect, expect_equal, expect_that
+from pykbroker.compat.steps.clusters import THREE
 from pykbroker.compat.target import EARLIEST, LATEST, Target, Topic, eventually, produce_request
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import (
@@ -27,7 +28,6 @@ from pykbroker.protocol.messages import (
 )
 from pykbroker.protocol.records import NewRecord, batches, build_batch
 
-THREE = "three brokers"
 RACKS = Settings((("broker.rack", "rack-{node}"), ("replica.selector.class", "org.apache.kafka.common.replica.RackAwareReplicaSelector")))
 """Each broker in a rack of its own, which has its number."""
 MOVES = ("AlterPartitionReassignments", "ElectLeaders")
@@ -35,7 +35,6 @@ FIRST_FROM_FOLLOWERS = 11
 """The first Fetch that followers answer (KIP-392)."""
 NOBODY = -1
 NO_CHECK = -1
-PREFERRED = 0
 WAIT_FOR_ALL_MS = 10_000
 SOME_RECORDS = 20
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from pykbroker.compat.check import check
 from pykbroker.compat.expectations import NOT_EMPTY, at_least, expect, expect_equal, expect_that
+from pykbroker.compat.steps.clusters import PREFERRED, UNCLEAN
 from pykbroker.compat.target import Target, eventually
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import (
@@ -21,7 +22,6 @@ from pykbroker.protocol.messages import (
 )
 from pykbroker.protocol.records import NewRecord, build_batch
 
-PREFERRED, UNCLEAN = 0, 1
 NO_PARTITION = 9
 NO_BROKER = 9999
 

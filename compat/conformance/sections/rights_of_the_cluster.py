@@ -1,6 +1,5 @@
 """Z: what has to be allowed on the cluster for its administration."""
 
-from pykbroker.compat.sections.scram_credentials import SHA_256
 from pykbroker.compat.steps.acls import (
     ALTER,
     ALTER_CONFIGS,
@@ -18,6 +17,7 @@ from pykbroker.compat.steps.acls import filter_for as filter_for_acl
 from pykbroker.compat.steps.configs import BROKER, SET, own_id
 from pykbroker.compat.steps.quotas import ANY_NAME, USER, component, entry_of
 from pykbroker.compat.steps.rights import NO_CLUSTER, NO_TOPIC, Case, World, register
+from pykbroker.compat.steps.users import SHA_256
 from pykbroker.protocol import messages as kafka
 
 _ALTER = (((ALTER, CLUSTER), NO_CLUSTER),)

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from pykbroker.compat.check import check
 from pykbroker.compat.expectations import NOT_EMPTY, expect, expect_equal, expect_that
+from pykbroker.compat.steps.users import SHA_256, SHA_512
 from pykbroker.compat.target import Target, eventually
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import (
@@ -19,7 +20,6 @@ Deletion = AlterUserScramCredentialsRequest.ScramCredentialDeletion
 Info = DescribeUserScramCredentialsResponse.CredentialInfo
 
 CREDENTIALS = ("AlterUserScramCredentials", "DescribeUserScramCredentials")
-SHA_256, SHA_512 = 1, 2
 SALT = b"0123456789abcdef"
 
 

@@ -4,15 +4,16 @@ import time
 
 from pykbroker.compat.check import check
 from pykbroker.compat.expectations import NOT_EMPTY, expect, expect_equal, expect_that
-from pykbroker.compat.sections.share_acquisition import LOCK_OF_A_SECOND, SHORT_LOCKS
 from pykbroker.compat.steps.share_members import (
     ACCEPT,
     ACKNOWLEDGING,
     GAP,
+    LOCK_OF_A_SECOND,
     READING,
     REJECT,
     RELEASE,
     RENEW,
+    SHORT_LOCKS,
     Acknowledged,
     Acquired,
     Batch,

@@ -2,7 +2,7 @@
 
 import time
 
-from pykbroker.compat.check import Settings, check
+from pykbroker.compat.check import check
 from pykbroker.compat.connection import NO_TAGS, raw_request
 from pykbroker.compat.expectations import expect, expect_equal, expect_that
 from pykbroker.compat.steps.configs import Change
@@ -12,10 +12,12 @@ from pykbroker.compat.steps.share_members import (
     BATCH_OPTIMISED,
     CLOSING,
     GAP,
+    LOCK_OF_A_SECOND,
     READING,
     RECORD_LIMIT,
     REJECT,
     RELEASE,
+    SHORT_LOCKS,
     Acknowledged,
     Acquired,
     Batch,
@@ -35,8 +37,6 @@ from pykbroker.protocol.messages import ShareFetchRequest
 from pykbroker.protocol.records import batches
 
 SHARE_FETCH = 78
-SHORT_LOCKS = Settings((("group.share.min.record.lock.duration.ms", "1000"),))
-LOCK_OF_A_SECOND = Change("share.record.lock.duration.ms", "1000")
 LATEST_FIRST = Change("share.auto.offset.reset", "latest")
 HUNDRED_LOCKS = Change("share.partition.max.record.locks", "100")
 COMMITTED_ONLY = Change("share.isolation.level", "read_committed")

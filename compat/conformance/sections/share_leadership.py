@@ -2,8 +2,9 @@
 
 from pykbroker.compat.check import check
 from pykbroker.compat.expectations import NOT_EMPTY, expect, expect_equal
-from pykbroker.compat.sections.share_state import STATE, Keeper
+from pykbroker.compat.steps.clusters import THREE
 from pykbroker.compat.steps.share_members import ACKNOWLEDGING, READING, Acknowledged, Batch, ShareMember, expect_part, fetched_part, reader
+from pykbroker.compat.steps.share_state import STATE, Keeper
 from pykbroker.compat.target import Target
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import (
@@ -15,8 +16,6 @@ from pykbroker.protocol.messages import (
     ShareGroupDescribeRequest,
     ShareGroupHeartbeatRequest,
 )
-
-THREE = "three brokers"
 
 
 def _other(target: Target) -> int:

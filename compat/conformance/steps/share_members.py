@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, TypeVar
 
+from pykbroker.compat.check import Settings
 from pykbroker.compat.expectations import Unexpected, expect, expect_equal, expect_that
 from pykbroker.compat.steps.configs import GROUP, Change, alter, entry
 from pykbroker.compat.target import PATIENCE_S, Target, Topic, eventually
@@ -36,6 +37,8 @@ ACKNOWLEDGING = ("ShareAcknowledge", *READING)
 EARLIEST = Change("share.auto.offset.reset", "earliest")
 AT_ONCE = Change("share.assignment.interval.ms", "0")
 """Members need not wait for their assignment."""
+SHORT_LOCKS = Settings((("group.share.min.record.lock.duration.ms", "1000"),))
+LOCK_OF_A_SECOND = Change("share.record.lock.duration.ms", "1000")
 
 Partition = ShareFetchResponse.PartitionData
 _NOT_YET = (ErrorCode.COORDINATOR_LOAD_IN_PROGRESS, ErrorCode.NOT_COORDINATOR, ErrorCode.COORDINATOR_NOT_AVAILABLE)

@@ -34,7 +34,8 @@ among the client's settings that the suite is given; ACLs, and that the suite it
 USERS = ("SaslHandshake", "SaslAuthenticate", "AlterUserScramCredentials")
 """The APIs that they take."""
 
-MECHANISM_IDS = {"SCRAM-SHA-256": 1, "SCRAM-SHA-512": 2}
+SHA_256, SHA_512 = 1, 2
+MECHANISM_IDS = {"SCRAM-SHA-256": SHA_256, "SCRAM-SHA-512": SHA_512}
 
 
 class User:
