@@ -10,11 +10,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 from pykbroker import __version__
-from pykbroker.compat import standing
 from pykbroker.compat.check import SECTIONS, Check, all_checks
 from pykbroker.compat.connection import Refused
 from pykbroker.compat.expectations import NotServed, Unexpected
-from pykbroker.compat.leftovers import take_away
+from pykbroker.compat.leftovers import Standing, differences, standing, take_away
 from pykbroker.compat.page import as_html
 from pykbroker.compat.progress import Progress
 from pykbroker.compat.report import Shape, as_json, as_junit, as_markdown, as_text
@@ -112,7 +111,7 @@ def _judged(found: Target, chosen: Sequence[Check], offered: frozenset[str], arg
         progress(result)
 
     interrupted = False
-    before = standing.look(found)
+    before = standing(found)
     started = datetime.now(UTC)
     try:
         with _interruptible(progress):
@@ -126,10 +125,7 @@ def _judged(found: Target, chosen: Sequence[Check], offered: frozenset[str], arg
         _say(f"{_shown(found)} cannot be talked to any more: {error}")
         return 2
     progress.close()
-    if left := take_away(found, [target.new_name().partition("-")[0] for target in targets]):
-        _say(f"Left on the broker, since it does not delete them: {', '.join(left)}")
-    for difference in standing.differences(before, standing.look(found)):
-        _say(f"The cluster is not as it was: {difference}.")
+    _tell_what_is_left(found, targets, before)
     about = f"{_shown(found)}, {started:%Y-%m-%d %H:%M} UTC, by pykbroker {__version__}"
     if interrupted:
         about += f"; interrupted after {len(results)} of {len(chosen)} checks"
@@ -140,6 +136,13 @@ def _judged(found: Target, chosen: Sequence[Check], offered: frozenset[str], arg
     if interrupted:
         return INTERRUPTED
     return 1 if any(result.status is Status.FAILED for result in results) else 0
+
+
+def _tell_what_is_left(found: Target, targets: Sequence[Target], before: Standing) -> None:
+    if left := take_away(found, [target.new_name().partition("-")[0] for target in targets]):
+        _say(f"Left on the broker, since it does not delete them: {', '.join(left)}")
+    for difference in differences(before, standing(found)):
+        _say(f"The cluster is not as it was: {difference}.")
 
 
 # -- what was asked for --------------------------------------------------------------------------------------------
@@ -182,6 +185,8 @@ def _offered(words: Sequence[str]) -> frozenset[str]:
     """What the broker is said to have. Raises Unusable for what no check asks for."""
     offered = frozenset(one.strip() for word in words for one in word.split(", ") if one.strip())
     known = frozenset(want for check in all_checks() for want in check.wants) - {RESTARTS}
+    if RESTARTS in offered:
+        raise Unusable(f"--offers {RESTARTS}: how the broker is stopped and started is told by --switch COMMAND.")
     if strangers := sorted(offered - known):
         raise Unusable(f"--offers {', '.join(strangers)}: no check needs that. What some need is {', '.join(sorted(known))}.")
     return offered

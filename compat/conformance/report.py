@@ -116,7 +116,7 @@ def reasons(results: Sequence[Result]) -> Iterator[str]:
         elif result.status is Status.SKIPPED:
             others[result.detail] += 1
     if needs:
-        yield f"Skipped for want of {_counted(needs)}. What the broker has of these is told by --offers."
+        yield f"Skipped for want of {_counted(needs)}. What the broker has of these is told by --offers, how it is restarted by --switch."
     for why, count in others.most_common():
         yield f"Skipped: {count}. {why[:1].upper()}{why[1:]}."
     if unserved:

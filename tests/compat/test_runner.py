@@ -14,12 +14,12 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).parents[2]))
 
 from compat.fleets import MOST_SECOND_TRIES, fleets, with_second_tries
-from pykbroker.compat import command, runner, standing
+from pykbroker.compat import command, runner
 from pykbroker.compat.check import Check, Needs, Settings
 from pykbroker.compat.command import FORMATS, main
 from pykbroker.compat.connection import Connection, Exchange
 from pykbroker.compat.expectations import NotServed, Unexpected, expect
-from pykbroker.compat.leftovers import take_away
+from pykbroker.compat.leftovers import BROKER, differences, take_away
 from pykbroker.compat.progress import Progress
 from pykbroker.compat.report import by_section, reasons
 from pykbroker.compat.runner import TIME_IS_OVER, Result, Status, run, run_together
@@ -258,17 +258,17 @@ def test_what_is_set_for_the_cluster_and_left_is_told(
 ) -> None:
     def sets_it(target: Target) -> None:
         change = IncrementalAlterConfigsRequest.AlterableConfig(name="message.max.bytes", value="1000001")
-        resource = IncrementalAlterConfigsRequest.AlterConfigsResource(resource_type=standing.BROKER, configs=[change])
+        resource = IncrementalAlterConfigsRequest.AlterConfigsResource(resource_type=BROKER, configs=[change])
         expect(target.ask(IncrementalAlterConfigsRequest(resources=[resource]), 1).responses[0], error_code=ErrorCode.NONE)
 
     monkeypatch.setattr(command, "all_checks", lambda: [check_of(sets_it, alone=True)])
     assert main(["--bootstrap", broker.bootstrap]) == 0
     target.look()
-    target.unset_after(standing.BROKER, "", "message.max.bytes")
+    target.unset_after(BROKER, "", "message.max.bytes")
     target.clean_up()
 
     assert "config message.max.bytes=1000001 of all brokers is set now" in capsys.readouterr().err
-    assert standing.differences({"quota": frozenset("a")}, {"quota": frozenset("b"), "feature": frozenset("c")}) == [
+    assert differences({"quota": frozenset("a")}, {"quota": frozenset("b"), "feature": frozenset("c")}) == [
         "quota a was set",
         "quota b is set now",
     ]
@@ -387,6 +387,7 @@ def test_the_bar_fills_up_where_somebody_watches() -> None:
         (["--bootstrap", "127.0.0.1:9", "--only", "F,NO"], "--only NO"),
         (["--bootstrap", "127.0.0.1:9", "--only", "f-14"], "F-14a, F-14b"),
         (["--bootstrap", "127.0.0.1:9", "--offers", "three brothers"], "three brokers"),
+        (["--bootstrap", "127.0.0.1:9", "--offers", "restarts"], "--switch"),
         (["--bootstrap", "127.0.0.1:9", "--jobs", "0"], "--jobs 0"),
         (["--bootstrap", "[::1]:9"], "[::1]:9"),
         (["--bootstrap", "127.0.0.1:9", "--command-config", "/no/such/file"], "/no/such/file"),
