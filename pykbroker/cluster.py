@@ -5,6 +5,7 @@ reproducible from its seed, and a test needs no event loop.
 """
 
 import logging
+import sys
 from typing import TYPE_CHECKING
 
 from pykbroker.apis import ApiModule, served
@@ -66,6 +67,8 @@ class Cluster:
         self.controller = Controller(self)
         self.groups = GroupCoordinator(self)
         self.fetch_sessions = FetchSessions(self)
+        self.room_for_records = sys.maxsize
+        """How many bytes of records one Fetch may answer with; less while many answers wait for peers that do not take them."""
         self.unexpected_errors: list[BaseException] = []
         """Bugs: exceptions that nobody expected, each answered with UNKNOWN_SERVER_ERROR. A test looks at them at its end."""
 

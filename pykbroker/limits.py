@@ -22,6 +22,23 @@ MAX_PIPELINED_BYTES_PER_CONNECTION = 8 * 1024 * 1024
 MAX_UNSENT_BYTES_PER_CONNECTION = 1024 * 1024
 """Answers the peer has not taken yet; beyond it the connection's next request is not handled (a slow reader costs itself, nobody else)."""
 
+MAX_UNSENT_BYTES = 256 * 1024 * 1024
+"""Answers that peers have not taken yet, over all connections; beyond it the connection that holds the most is closed, and the next one.
+The memory behind it may be up to twice as much: buffers for large reads come in powers of two."""
+
+MAX_UNSENT_BYTES_FOR_FETCH = 192 * 1024 * 1024
+"""What a Fetch leaves of MAX_UNSENT_BYTES: its answer has at most a third of what is left up to here, but a whole batch; where nothing is left it
+has no records, and comes after max_wait_ms. So those who take no answers do not close those who do."""
+
+UNSENT_BYTES_PER_COUNT = 32 * 1024 * 1024
+"""So much is written until it is counted anew what of it still waits: to count after every answer would cost every answer."""
+
+CROWDED_COUNT_MS = 250
+"""While more than half of MAX_UNSENT_BYTES waits, it is also counted this often."""
+
+CROWDED_READER_TIMEOUT_MS = 5000
+"""While more than half of MAX_UNSENT_BYTES waits, a peer that takes less than a quarter of what waits for it in this time is disconnected."""
+
 MAX_OVERLAPPING_REQUESTS_PER_CONNECTION = 100
 """Produce requests of one connection that are appended and wait for their fsync; beyond it the next request waits."""
 

@@ -5,7 +5,7 @@ Authorizes  Read on each topic.
 Waits       up to max_wait_ms, for min_bytes to come; answers at once where there is an error to tell, or nothing to wait for.
 Notes       v5 log_start_offset; below v6 a storage error is NOT_LEADER_OR_FOLLOWER.  v7 sessions (KIP-227).  v9 leader epochs (KIP-320).
             v12 diverging epochs.  v13 topic ids (KIP-516).  v16 the new leader beside NOT_LEADER_OR_FOLLOWER and FENCED_LEADER_EPOCH (KIP-951).
-            The first batch comes whole, however small the limits are (KIP-74). What comes behind it may be cut anywhere, as Kafka does.
+            The first batch comes whole, however small the limits are (KIP-74), but where peers do not take their answers (LIMITS.md). What comes behind it may be cut anywhere, as Kafka does.
             preferred_read_replica is always -1: that is what Kafka's default selector says. high_watermark in the request (v18) is for followers.
 Not done    fetches of followers: replica_id >= 0 is told NOT_LEADER_OR_FOLLOWER, as everybody is who is no replica (F-27).
 Semantics   F-01 … F-29, FS-01 … FS-14.  Sources: KIP-74, KIP-98, KIP-227, KIP-320, KIP-392, KIP-516, KIP-951.
@@ -126,8 +126,9 @@ class _Fetch:
         session, results, missing = self._session, self._results, self._missing
         self.byte_count = 0
         self.is_urgent = False
-        self._left = self._max_bytes
-        self._at_least_one = True
+        room = self._context.cluster.room_for_records
+        self._left = min(self._max_bytes, room)
+        self._at_least_one = room > 0
         dirty = list(session.dirty)
         if len(dirty) > 1:
             dirty.sort(key=_ORDER)

@@ -1,7 +1,8 @@
 """One connection: bytes become frames, frames are handled one at a time, and answers leave in the order of their requests (law 6).
 
 While an answer is on its way the next frames are read, within bounds, but not handled. Only a Produce that waits for nothing but its
-fsync lets the next request overtake it, and even then its answer leaves first. A peer that does not take its answers is not served further.
+fsync lets the next request overtake it, and even then its answer leaves first. A peer that does not take its answers is not served further, and
+where many do not, the server counts what waits for all of them together.
 The end of a peer's sending (EOF) changes nothing for the answers it is owed (W-23); a lost connection drops them.
 """
 
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, cast
 from pykbroker.context import Answer, Close
 from pykbroker.later import Later
 from pykbroker.limits import (
+    CROWDED_READER_TIMEOUT_MS,
     LARGEST_EXPECTED_FRAME,
     MAX_OVERLAPPING_REQUESTS_PER_CONNECTION,
     MAX_PIPELINED_BYTES_PER_CONNECTION,
@@ -70,11 +72,15 @@ class Connection(asyncio.BufferedProtocol):
         "_scheduled",
         "_server",
         "_start",
+        "_taken",
         "_taken_at_ms",
+        "_taken_enough",
+        "_taken_enough_at_ms",
         "_transport",
         "_unanswered",
-        "_unsent_before",
         "_was_active",
+        "_written",
+        "_written_before",
         "lost",
         "session",
     )
@@ -110,8 +116,12 @@ class Connection(asyncio.BufferedProtocol):
         self._received = 0
         self._received_before = 0
         self._progressed_at_ms = now_ms
-        self._unsent_before = 0
+        self._written = 0
+        self._written_before = 0
+        self._taken = 0
         self._taken_at_ms = now_ms
+        self._taken_enough = 0
+        self._taken_enough_at_ms = now_ms
 
     # What the transport calls.
 
@@ -326,13 +336,17 @@ class Connection(asyncio.BufferedProtocol):
         size = self._out_bytes
         self._out = []
         self._out_bytes = 0
-        self._was_active = True
+        self._written += size
         if len(pieces) == 1:
             self._transport.write(pieces[0])
         elif size <= _JOINED_BYTES:
             self._transport.write(b"".join(pieces))
         else:
             self._transport.writelines(pieces)
+        server = self._server
+        server.unsent_bytes += size
+        if server.unsent_bytes > server.count_unsent_at:
+            server.count_unsent()
 
     def _close_if_done(self) -> None:
         if (self._peer_is_done or self._draining) and not self._closing and not self._owes_answers():
@@ -404,19 +418,26 @@ class Connection(asyncio.BufferedProtocol):
 
     # What the server asks, now and then.
 
+    @property
+    def unsent_bytes(self) -> int:
+        """What waits for the peer to take it."""
+        return self._transport.get_write_buffer_size()
+
     def overdue(self, now_ms: int, max_idle_ms: int) -> str | None:
         """Why this connection has to go: idle (W-20), half a frame that does not grow, or a peer that takes nothing. None: it may stay."""
-        if self._was_active:
+        if self._was_active or self._written != self._written_before:
             self._was_active = False
             self._active_at_ms = now_ms
+            self._written_before = self._written
         if self._start == self._end:
             self._give_buffer_back()  # Borrowed for a read that brought nothing.
-        unsent = self._transport.get_write_buffer_size()
-        if not unsent or unsent < self._unsent_before:
+        unsent = self.unsent_bytes
+        taken = self._written - unsent
+        if not unsent:
             self._taken_at_ms = now_ms
-        if unsent < self._unsent_before:
-            self._active_at_ms = now_ms
-        self._unsent_before = unsent
+        elif taken > self._taken:
+            self._taken_at_ms = self._active_at_ms = now_ms
+        self._taken = taken
         frame_is_unfinished = self._end > self._start and not self._must_wait()
         if not frame_is_unfinished or self._received - self._received_before >= UNFINISHED_FRAME_MIN_PROGRESS_BYTES:
             self._received_before = self._received
@@ -428,6 +449,15 @@ class Connection(asyncio.BufferedProtocol):
         if 0 <= max_idle_ms < now_ms - self._active_at_ms:
             return f"was idle for longer than connections.max.idle.ms={max_idle_ms}"
         return None
+
+    def takes_too_little(self, now_ms: int, crowded_since_ms: int) -> bool:
+        """Asked again and again while much waits for all peers together: whether this one has taken less than a quarter of its share for a while."""
+        unsent = self.unsent_bytes
+        taken = self._written - unsent
+        if taken - self._taken_enough >= unsent // 4:
+            self._taken_enough = taken
+            self._taken_enough_at_ms = now_ms
+        return now_ms - max(self._taken_enough_at_ms, crowded_since_ms) > CROWDED_READER_TIMEOUT_MS
 
     def drain(self) -> None:
         """The broker stops: no further request is handled, answers on their way still leave, then it closes."""

@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING, Protocol
 from pykbroker.clock import Clock, Timer
 from pykbroker.context import Answer, Close
 from pykbroker.later import Later
-from pykbroker.limits import MAX_RECEIVE_BYTES, STOP_GRACE_MS
+from pykbroker.limits import (
+    CROWDED_COUNT_MS,
+    MAX_RECEIVE_BYTES,
+    MAX_UNSENT_BYTES,
+    MAX_UNSENT_BYTES_FOR_FETCH,
+    STOP_GRACE_MS,
+    UNSENT_BYTES_PER_COUNT,
+)
 from pykbroker.protocol.wire import Buffer
 from pykbroker.server.buffers import ReceiveBuffers
 from pykbroker.server.connection import Connection
@@ -38,6 +45,9 @@ _WITHOUT_DIGITS = str.maketrans("", "", "0123456789-")
 
 class Handler(Protocol):
     """What stands behind the sockets: the cluster."""
+
+    room_for_records: int
+    """How many bytes of records one Fetch may answer with."""
 
     def handle(self, session: Session, frame: Buffer, /) -> Answer | Later[Answer | Close | None] | Close | None:
         """One request."""
@@ -68,6 +78,9 @@ class Server:
         self.buffers = ReceiveBuffers()
         self.connections: set[Connection] = set()
         self.starved: set[Connection] = set()
+        self.unsent_bytes = 0
+        """What waited for peers when it was last counted, and all that was written since then: never less than what waits."""
+        self.count_unsent_at = UNSENT_BYTES_PER_COUNT
         self.unexpected = unexpected
         self._setting = setting
         self._per_ip_overrides = per_ip_overrides
@@ -78,6 +91,8 @@ class Server:
         self._from_host: dict[str, int] = {}
         self._explained: dict[tuple[str, str], int] = {}
         self._sweep_timer: Timer | None = None
+        self._crowd_timer: Timer | None = None
+        self._crowded_since_ms: int | None = None
         self._everybody_left = asyncio.Event()
 
     # Doors.
@@ -109,6 +124,9 @@ class Server:
         if self._sweep_timer is not None:
             self._sweep_timer.cancel()
             self._sweep_timer = None
+        if self._crowd_timer is not None:
+            self._crowd_timer.cancel()
+            self._crowd_timer = None
         for connection in list(self.connections):
             connection.drain()
         await self._wait_for_everybody(grace_ms)
@@ -225,6 +243,41 @@ class Server:
             self._explained.clear()
         self._explained[key] = now_ms
         log.warning("%s", f"A connection from {host} {sentence}" if host else sentence)
+
+    # What waits for peers.
+
+    def count_unsent(self) -> None:
+        """Count it, and tell the cluster how much a Fetch may add. Where it is too much, close whoever holds the most, until it no longer is."""
+        waiting = {connection: connection.unsent_bytes for connection in self.connections}
+        total = sum(waiting.values())
+        while total > MAX_UNSENT_BYTES:
+            largest = max(waiting, key=waiting.__getitem__)
+            total -= waiting.pop(largest)
+            self._close_in_crowd(largest)
+        self.unsent_bytes = total
+        self.count_unsent_at = total + UNSENT_BYTES_PER_COUNT
+        self.cluster.room_for_records = max(0, MAX_UNSENT_BYTES_FOR_FETCH - total) // 3
+        if total <= MAX_UNSENT_BYTES // 2:
+            self._crowded_since_ms = None
+        elif self._crowd_timer is None:
+            since_ms = self._crowded_since_ms
+            self._crowded_since_ms = self._waits.now_ms if since_ms is None else since_ms
+            self._crowd_timer = self._waits.call_later(CROWDED_COUNT_MS, self._thin_out)
+
+    def _thin_out(self) -> None:
+        """It was crowded a moment ago: who takes too little goes, and it is counted again."""
+        self._crowd_timer = None
+        now_ms, since_ms = self._waits.now_ms, self._crowded_since_ms
+        if since_ms is not None:
+            for connection in list(self.connections):
+                if connection.takes_too_little(now_ms, since_ms):
+                    self._close_in_crowd(connection)
+        self.count_unsent()
+
+    def _close_in_crowd(self, connection: Connection) -> None:
+        unsent, host = connection.unsent_bytes, connection.session.client_host
+        self._explain_once(host, f"is closed: {unsent} bytes wait for it, and too much waits for all connections together")
+        connection.abort()
 
     # Now and then.
 
