@@ -2,6 +2,7 @@
 
 from pykbroker.compat.check import check
 from pykbroker.compat.expectations import NOT_EMPTY, expect, expect_equal, expect_that
+from pykbroker.compat.steps.users import SHA_256
 from pykbroker.compat.target import Target
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import (
@@ -25,7 +26,6 @@ from pykbroker.protocol.messages import (
 TOPIC = 2
 SET = 0
 METADATA_LOG = "__cluster_metadata"
-SCRAM_SHA_256 = 1
 JOINING = 0
 LEAVING = -1
 
@@ -167,9 +167,9 @@ def credentials_without_error_have_no_message_when_altered(target: Target, versi
     """Given SCRAM credentials made and taken away, error_message is null; where they are described, empty. KIP-554."""
     user = target.new_name("user")
     made = AlterUserScramCredentialsRequest.ScramCredentialUpsertion(
-        name=user, mechanism=SCRAM_SHA_256, iterations=4096, salt=b"0123456789abcdef", salted_password=bytes(32)
+        name=user, mechanism=SHA_256, iterations=4096, salt=b"0123456789abcdef", salted_password=bytes(32)
     )
-    gone = AlterUserScramCredentialsRequest.ScramCredentialDeletion(name=user, mechanism=SCRAM_SHA_256)
+    gone = AlterUserScramCredentialsRequest.ScramCredentialDeletion(name=user, mechanism=SHA_256)
 
     added = target.ask(AlterUserScramCredentialsRequest(upsertions=[made]), version)
     described = target.ask(DescribeUserScramCredentialsRequest(users=None), version)
