@@ -36,24 +36,25 @@ def join(world: World) -> None:
         sync(world, member)
 
 
-def join_as(world: World, member: Member) -> None:
-    """The way of that member into its group; of one that has no id yet, through being given one."""
+def join_as(world: World, member: Member, protocols: list[str] | None = None) -> None:
+    """The way of that member into its group; of one that has no id yet, through being given one. It speaks these protocols, or any."""
     version = world.version_of(JoinGroupRequest)
     if member.instance_id is not None:
         version = max(version, _KNOWS_INSTANCES)
-    number = world.ask(_join_request(world, member), version, connection=member.connection)
+    number = world.ask(_join_request(world, member, protocols), version, connection=member.connection)
     if member.instance_id is None and version >= _NEW_ID_FIRST and member.member_id == "":
         member.member_id = Answered(number, ("member_id",), "")
-        number = world.ask(_join_request(world, member), version, connection=member.connection)
+        number = world.ask(_join_request(world, member, protocols), version, connection=member.connection)
     member.member_id = Answered(number, ("member_id",), "")
     member.generation = Answered(number, ("generation_id",), 1)
     if member not in world.members:
         world.members.append(member)
 
 
-def _join_request(world: World, member: Member) -> JoinGroupRequest:
+def _join_request(world: World, member: Member, protocols: list[str] | None) -> JoinGroupRequest:
     chance = world.chance
-    names = chance.choice([["range"], ["range"], ["range", "roundrobin"], ["roundrobin", "range"], ["sticky"]])
+    names = protocols or chance.choice([["range"], ["range"], ["range", "roundrobin"], ["roundrobin", "range"], ["sticky"]])
+    topics = ["~a", "~b"] if protocols is None else ["~a"]
     return JoinGroupRequest(
         group_id=member.group,
         session_timeout_ms=chance.choice([300_000] * 30 + [0, -1, 5000, 1 << 30]),
@@ -62,7 +63,7 @@ def _join_request(world: World, member: Member) -> JoinGroupRequest:
         group_instance_id=member.instance_id,
         protocol_type=member.protocol_type,
         protocols=[
-            JoinGroupRequest.JoinGroupRequestProtocol(name=name, metadata=Subscription(chance.choice(["~a", "~b"])))  # type: ignore[arg-type]
+            JoinGroupRequest.JoinGroupRequestProtocol(name=name, metadata=Subscription(chance.choice(topics)))  # type: ignore[arg-type]
             for name in names
         ],
         reason=chance.choice([None, "because"]),

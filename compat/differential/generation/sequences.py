@@ -15,6 +15,8 @@ _DATA: list[_Action] = [
     data.offset_for_leader_epoch,
     data.delete_records,
     stories.limits,
+    stories.session,
+    stories.times,
 ]
 _PRODUCERS: list[_Action] = [data.init_producer_id, data.produce, data.produce, data.fetch, stories.retries]
 _GROUPS: list[_Action] = [
@@ -32,6 +34,7 @@ _GROUPS: list[_Action] = [
     stories.rebalance,
     stories.replaced_static_member,
     stories.subscribed_group,
+    stories.kept_offsets,
 ]
 _ADMIN: list[_Action] = [
     admin.create_topics,
@@ -43,6 +46,7 @@ _ADMIN: list[_Action] = [
     *[admin.alter_configs] * 3,
     *[admin.ask_about_cluster] * 2,
     stories.internal_topic,
+    stories.configs,
 ]
 _SUBJECTS = {
     "data": _DATA,
