@@ -7,8 +7,9 @@ import { parseArgs } from "node:util";
 
 export const RECORDS = 10_000, KEYS = 100, PARTITIONS = 4, KILLED_AFTER = 3_000, DEADLINE_MS = 60_000;
 export const COMPRESSIONS = ["none", "gzip", "snappy", "lz4", "zstd"];
-export const WIDE = 1_000, LARGE_BYTES = 5 * 1024 * 1024, LARGE_LIMIT_BYTES = 6 * 1024 * 1024, TRANSACTION_RECORDS = 100;
+export const WIDE = 1_000, LARGE_BYTES = 5 * 1024 * 1024, LARGE_LIMIT_BYTES = 6 * 1024 * 1024;
 export const RESTART_RECORDS = 5_000, RESTART_AFTER = 1_000, RESTART_COMMITTED = 500;
+const TRANSACTION_RECORDS = 100, RESTART_AT_ONCE = 100;
 const NAMES = [
   "create topic",
   "administer a topic",
@@ -47,6 +48,8 @@ export function check(condition, message) {
   if (!condition) throw new Error(message);
 }
 
+export const same = (found, wanted) => JSON.stringify(found) === JSON.stringify(wanted);
+
 /** Waits for the condition, not for longer than the deadline. */
 export async function until(what, condition) {
   const end = Date.now() + DEADLINE_MS;
@@ -82,8 +85,50 @@ export class ReadBack {
   }
 }
 
+/** What a group committed, partition by partition, is all of a topic's records. */
+export function checkCommitted(offsets) {
+  check(offsets.reduce((sum, one) => sum + Number(one), 0) === RECORDS, `${offsets} was committed`);
+}
+
+/** The records of a transaction; each begins with what becomes of it. */
+export const transactionValues = (what) => range(0, TRANSACTION_RECORDS).map((number) => `${what}-${number}`);
+
+/** Three transactions by `transact(what)`, the second one aborted; `read(isolation, count)` must give the right ones, in order. */
+export async function commitAbortCommit(transact, read) {
+  for (const what of ["committed", "aborted", "again"]) await transact(what);
+  const seen = { read_committed: ["committed", "again"], read_uncommitted: ["committed", "aborted", "again"] };
+  for (const [isolation, outcomes] of Object.entries(seen)) {
+    const wanted = outcomes.flatMap(transactionValues), found = await read(isolation, wanted.length);
+    check(same(found, wanted), `${found.length} records are seen ${isolation}`);
+  }
+}
+
+/** Each of the records is there once, in capitals. */
+export function checkTransformed(found) {
+  const wanted = range(0, RECORDS).map((number) => value(number).toUpperCase());
+  check(same(found.toSorted(), wanted.sort()), `${found.length} records were transformed`);
+}
+
+/**
+ * Sends the records of the restart by `send(from, to)`, and restarts the broker when the first of them are acknowledged; the rest are sent
+ * so slowly that the broker is away for some. In between, `before()` reads and commits some; in the end `after()` reads the rest.
+ */
+export async function sendThroughRestart(send, before, after) {
+  const sendAll = async (from, to, rest) => {
+    for (let start = from; start < to; start += RESTART_AT_ONCE) {
+      await send(start, start + RESTART_AT_ONCE);
+      await pause(rest);
+    }
+  };
+  await sendAll(0, RESTART_AFTER, 0);
+  const seen = await before();
+  await Promise.all([restartBroker(), sendAll(RESTART_AFTER, RESTART_RECORDS, 100)]);
+  seen.push(...(await after()));
+  check(same(seen.sort(), range(0, RESTART_RECORDS).map(value).sort()), "not every record is there once");
+}
+
 /** Back when the broker is there again, on the same port and data. */
-export async function restartBroker() {
+async function restartBroker() {
   const [host, port] = address("COMPAT_CONTROL", "nobody is there to restart the broker");
   const control = connect({ host, port });
   control.write("restart\n");
@@ -153,9 +198,12 @@ async function outcome(work, run) {
     await limited(work(run));
     return ["passed", ""];
   } catch (error) {
-    return error instanceof Skipped ? ["skipped", error.message] : ["failed", String(error.stack ?? error)];
+    return error instanceof Skipped ? ["skipped", error.message] : ["failed", `${error.stack}\n${reasons(error)}`];
   }
 }
+
+/** What an error says, and then those that it stands for. */
+const reasons = (error) => [String(error), ...[error.cause, ...(error.errors ?? [])].filter(Boolean).map(reasons)].join(", because of ");
 
 /** A scenario that hangs fails: twice the deadline is for those that wait for two things. */
 async function limited(work) {

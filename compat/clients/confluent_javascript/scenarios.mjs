@@ -2,6 +2,9 @@
 import confluent from "@confluentinc/kafka-javascript";
 import {
   check,
+  checkCommitted,
+  checkTransformed,
+  commitAbortCommit,
   COMPRESSIONS,
   connected,
   DEADLINE_MS,
@@ -15,11 +18,10 @@ import {
   range,
   ReadBack,
   RECORDS,
-  RESTART_AFTER,
   RESTART_COMMITTED,
   RESTART_RECORDS,
-  restartBroker,
-  TRANSACTION_RECORDS,
+  sendThroughRestart,
+  transactionValues,
   until,
   value,
   waysToSignIn,
@@ -149,11 +151,14 @@ async function shareOut(run, topic, group, settings, whileTwo = async () => {}) 
   await pause(500);
   await first.member.disconnect();
   await second.member.disconnect();
-  const [found] = await withAdmin(run, (admin) => admin.fetchOffsets({ groupId: group, topics: [topic] }));
-  const total = found.partitions.reduce((sum, one) => sum + Number(one.offset), 0);
-  check(total === RECORDS, `${JSON.stringify(found)} was committed`);
+  checkCommitted(await committedBy(run, group, topic));
   return lost;
 }
+
+const committedBy = (run, groupId, topic) => withAdmin(run, async (admin) => {
+  const [found] = await admin.fetchOffsets({ groupId, topics: [topic] });
+  return found.partitions.map((one) => one.offset);
+});
 
 async function groupOfTwo(run) {
   const lost = await shareOut(run, run.topic("gzip"), run.topic("two"), { "partition.assignment.strategy": "range" });
@@ -283,20 +288,14 @@ async function valuesOf(run, topic, isolation, wanted) {
 
 async function transactions(run) {
   const topic = await create(run, "transactions", 1), settings = { "transactional.id": run.topic("transactional") };
-  const values = (what) => range(0, TRANSACTION_RECORDS).map((number) => `${what}-${number}`);
   const transact = async (producer, what) => {
     const transaction = await producer.transaction();
-    await transaction.send({ topic, messages: values(what).map((one) => ({ value: one })) });
+    await transaction.send({ topic, messages: transactionValues(what).map((one) => ({ value: one })) });
     await (what === "aborted" ? transaction.abort() : transaction.commit());
   };
   const first = kafka(run.bootstrap).producer(settings), second = kafka(run.bootstrap).producer(settings);
   await first.connect();
-  for (const what of ["committed", "aborted", "again"]) await transact(first, what);
-  const same = (seen, outcomes) => JSON.stringify(seen) === JSON.stringify(outcomes.flatMap(values));
-  const committed = await valuesOf(run, topic, "read_committed", 2 * TRANSACTION_RECORDS);
-  check(same(committed, ["committed", "again"]), `${committed.length} records are seen read_committed`);
-  const all = await valuesOf(run, topic, "read_uncommitted", 3 * TRANSACTION_RECORDS);
-  check(same(all, ["committed", "aborted", "again"]), `${all.length} records are seen read_uncommitted`);
+  await commitAbortCommit((what) => transact(first, what), (isolation, count) => valuesOf(run, topic, isolation, count));
   await second.connect();
   const late = await first.transaction();
   const purged = await late.send({ topic, messages: [{ value: "fenced" }] }).then(() => null, (error) => error);
@@ -344,12 +343,8 @@ async function transform(run) {
   await reader.disconnect();
   await producer.disconnect();
   if (problems.length) throw problems[0];
-  const found = await valuesOf(run, target, "read_committed", RECORDS);
-  const wanted = range(0, RECORDS).map((number) => value(number).toUpperCase());
-  check(JSON.stringify(found.sort()) === JSON.stringify(wanted.sort()), `${found.length} records were transformed`);
-  const [offsets] = await withAdmin(run, (admin) => admin.fetchOffsets({ groupId: group, topics: [source] }));
-  const total = offsets.partitions.reduce((sum, one) => sum + Number(one.offset), 0);
-  check(total === RECORDS, `${JSON.stringify(offsets)} was committed`);
+  checkTransformed(await valuesOf(run, target, "read_committed", RECORDS));
+  checkCommitted(await committedBy(run, group, source));
 }
 
 async function restart(run) {
@@ -370,18 +365,11 @@ async function restart(run) {
     return seen;
   };
   await withProducer(kafka(run.bootstrap), { "enable.idempotence": true }, async (producer) => {
-    const send = async (from, to) => {
-      for (let start = from; start < to; start += 100) {
-        const messages = range(start, start + 100).map((number) => ({ key: key(number), value: value(number) }));
-        await producer.send({ topic, messages });
-      }
-    };
-    await send(0, RESTART_AFTER);
-    const before = await read(RESTART_COMMITTED, (reader, offsets) => reader.commitOffsets(offsets));
-    await Promise.all([restartBroker(), send(RESTART_AFTER, RESTART_RECORDS)]);
-    const after = await read(RESTART_RECORDS - RESTART_COMMITTED, () => pause(500));
-    const wanted = range(0, RESTART_RECORDS).map(value);
-    check(JSON.stringify([...before, ...after].sort()) === JSON.stringify(wanted.sort()), "not every record is there once");
+    await sendThroughRestart(
+      (from, to) => producer.send({ topic, messages: range(from, to).map((number) => ({ key: key(number), value: value(number) })) }),
+      () => read(RESTART_COMMITTED, (reader, offsets) => reader.commitOffsets(offsets)),
+      () => read(RESTART_RECORDS - RESTART_COMMITTED, () => pause(500)),
+    );
   });
 }
 

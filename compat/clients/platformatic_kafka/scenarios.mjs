@@ -1,7 +1,6 @@
 // @platformatic/kafka, by its promises and streams, as a user would use it.
 import {
   Admin,
-  AuthenticationError,
   ConfigResourceTypes,
   Consumer,
   consumerGroupDescribeV0,
@@ -20,6 +19,9 @@ import {
 import { readFileSync } from "node:fs";
 import {
   check,
+  checkCommitted,
+  checkTransformed,
+  commitAbortCommit,
   COMPRESSIONS,
   key,
   KILLED_AFTER,
@@ -31,11 +33,11 @@ import {
   range,
   ReadBack,
   RECORDS,
-  RESTART_AFTER,
   RESTART_COMMITTED,
   RESTART_RECORDS,
-  restartBroker,
-  TRANSACTION_RECORDS,
+  same,
+  sendThroughRestart,
+  transactionValues,
   until,
   value,
   waysToSignIn,
@@ -59,6 +61,11 @@ const withAdmin = (run, work) => closing(new Admin(client(run.bootstrap)), work)
 const producer = (bootstrap, settings = {}) => new Producer({ ...client(bootstrap), serializers: stringSerializers, ...settings });
 const withProducer = (run, settings, work) => closing(producer(run.bootstrap, settings), work);
 const refusal = (promise) => promise.then(() => new Error("it was not refused"), (error) => error);
+/** What is at the bottom of an error. */
+const reasonOf = (error) => {
+  const cause = error.cause ?? error.errors?.[0];
+  return cause ? reasonOf(cause) : (error.apiId ?? String(error));
+};
 const saysWhy = (error, ...names) => names.some((name) => findErrorBy(error, "apiId", name));
 
 /** A consumer that gives its messages to a function, one after the other; what goes wrong with it is thrown where one waits for it. */
@@ -96,9 +103,11 @@ class Reader {
     });
   }
 
+  /** The stream is closed first: a consumer that is being closed commits no more. */
   async close() {
-    await this.consumer.close(true);
+    await this.stream.close();
     await this.reading;
+    await this.consumer.close(true);
   }
 }
 
@@ -179,8 +188,8 @@ async function largeMessages(run) {
     const refused = await refusal(made.send({ messages: [{ topic: run.topic("none"), value: large(0) }] }));
     check(saysWhy(refused, "MESSAGE_TOO_LARGE"), `too large a message: ${refused}`);
   });
-  const found = [];
-  const back = await reader(run.bootstrap, run.topic("large"), topic, (message) => void found.push(message.value), { deserializers: undefined });
+  const found = [], each = (message) => void found.push(message.value);
+  const back = await reader(run.bootstrap, run.topic("large"), topic, each, { deserializers: undefined });
   await back.until("three large messages", () => found.length >= 3);
   await back.close();
   check(found.length === 3 && found.every((one, number) => one.equals(large(number))), "what came back is something else");
@@ -192,7 +201,10 @@ async function wide(run) {
   await withProducer(run, { idempotent: true }, (made) => made.send({ messages }));
   const found = new Map();
   let count = 0;
-  const back = await reader(run.bootstrap, run.topic("wide"), topic, (message) => void (count++, found.set(message.partition, message.value)));
+  const back = await reader(run.bootstrap, run.topic("wide"), topic, (message) => {
+    count++;
+    found.set(message.partition, message.value);
+  });
   await back.until("a record of each partition", () => found.size === WIDE);
   await back.close();
   check(count === WIDE && range(0, WIDE).every((number) => found.get(number) === value(number)), "not one of each");
@@ -201,13 +213,8 @@ async function wide(run) {
 
 const committedBy = (run, groupId) => withAdmin(run, async (admin) => {
   const [found] = await admin.listConsumerGroupOffsets({ groups: [groupId] });
-  return found.topics.flatMap((one) => one.partitions).map((one) => Number(one.committedOffset));
+  return found.topics.flatMap((one) => one.partitions).map((one) => one.committedOffset);
 });
-
-async function checkCommitted(run, group) {
-  const offsets = await committedBy(run, group);
-  check(offsets.reduce((sum, one) => sum + one, 0) === RECORDS, `${offsets} was committed`);
-}
 
 /** A member of a group that notes what it sees. */
 async function join(run, topic, group, positions, settings) {
@@ -234,7 +241,7 @@ async function shareOut(run, topic, group, settings, whileTwo) {
   await withAdmin(run, whileTwo);
   await first.close();
   await second.close();
-  await checkCommitted(run, group);
+  checkCommitted(await committedBy(run, group));
   return first;
 }
 
@@ -253,9 +260,9 @@ async function cooperative(run) {
   const group = run.topic("cooperative"), protocol = COOPERATIVE_STICKY_ASSIGNOR;
   const settings = { protocols: [{ name: protocol, version: 3 }] };
   const { told } = await shareOut(run, run.topic("zstd"), group, settings, described(group, protocol));
-  const kept = told.at(-1);
-  console.error(JSON.stringify(told));
-  check(told.every((had) => kept.every((one) => had.includes(one))), `the first member had ${told.join(" then ")}`);
+  const [kept, again] = told.slice(-2); // it gave two up, and joined once more without them
+  const all = kept.length === PARTITIONS / 2 && same(kept, again) && told.every((had) => kept.every((one) => had.includes(one)));
+  check(all, `the first member had ${told.join(" then ")}`);
 }
 
 async function newProtocol(run) {
@@ -318,8 +325,8 @@ async function seek(run) {
   const topic = run.topic("none"), { MANUAL, LATEST } = MessagesStreamModes, offsets = [[], []];
   const sought = new Reader(run.bootstrap, run.topic("seek"));
   const each = ({ partition, offset }) => void offsets[partition].push(Number(offset));
-  const from = [[0, 5n], [1, 0n]].map(([partition, offset]) => ({ topic, partition, offset }));
-  await sought.read(topic, each, { mode: MANUAL, fallbackMode: MessagesStreamFallbackModes.LATEST, offsets: from, maxBytesPerPartition: 1 });
+  const from = { offsets: [[0, 5n], [1, 0n]].map(([partition, offset]) => ({ topic, partition, offset })) };
+  await sought.read(topic, each, { mode: MANUAL, fallbackMode: MessagesStreamFallbackModes.LATEST, ...from, maxBytesPerPartition: 1 });
   await sought.until("the records after the seek", () => offsets.every((one) => one.length > 10));
   check(offsets[0][0] === 5 && offsets[1][0] === 0, `after the seek come ${offsets.map((one) => one[0])}`);
   await sought.stream.close();
@@ -338,7 +345,8 @@ async function seek(run) {
   check(read.every((one, partition) => one.every((offset, index) => offset === [5, 0][partition] + index)), "around the pause is a gap");
   const last = await sought.consumer.consume({ topics: [topic], mode: LATEST });
   await until("the position at the end", () => last.offsetsToFetch.size === PARTITIONS);
-  check(last.offsetsToFetch.get(`${topic}:0`) === ends[0] && ends[0] > 0n, `at the end the position is ${last.offsetsToFetch.get(`${topic}:0`)}`);
+  const position = last.offsetsToFetch.get(`${topic}:0`);
+  check(position === ends[0] && position > 0n, `at the end the position is ${position}`);
   await sought.close();
 }
 
@@ -392,38 +400,33 @@ const offsetsByTime = (run) => withAdmin(run, async (admin) => {
 });
 
 /** The values of a topic, as seen under an isolation level; a little longer than until the last one. */
-async function valuesOf(run, topic, isolationLevel, wanted, settings = {}) {
-  const found = [];
-  const back = await reader(run.bootstrap, run.topic(`read-${isolationLevel}-${topic}`), topic, (message) => void found.push(message.value), {
-    isolationLevel,
-    ...settings,
-  });
+async function valuesOf(run, topic, isolation, wanted, settings = {}) {
+  const found = [], own = { isolationLevel: FetchIsolationLevels[isolation.toUpperCase()], ...settings };
+  const back = await reader(run.bootstrap, run.topic(`${isolation}-${topic}`), topic, (message) => void found.push(message.value), own);
   await back.until(`${wanted} records`, () => found.length >= wanted);
   await pause(1000);
   await back.close();
   return found;
 }
 
-const transactional = (run, name) => producer(run.bootstrap, { idempotent: true, transactionalId: run.topic(name), retries: 20 });
+/** It would ask for producer id 0 of epoch 0 if it were not told that it has none yet, and Kafka lets nobody but the first have that. */
+const transactional = (run, name) => {
+  const none = { producerId: -1n, producerEpoch: -1 };
+  return producer(run.bootstrap, { idempotent: true, transactionalId: run.topic(name), retries: 20, ...none });
+};
 
 async function transactions(run) {
   const topic = await create(run, "transactions", 1);
-  const values = (what) => range(0, TRANSACTION_RECORDS).map((number) => `${what}-${number}`);
   const transact = async (made, what) => {
     const transaction = await made.beginTransaction();
-    await transaction.send({ messages: values(what).map((one) => ({ topic, value: one })) });
+    await transaction.send({ messages: transactionValues(what).map((one) => ({ topic, value: one })) });
     await (what === "aborted" ? transaction.abort() : transaction.commit());
   };
   const first = transactional(run, "transactional"), second = transactional(run, "transactional");
-  for (const what of ["committed", "aborted", "again"]) await transact(first, what);
-  const same = (seen, outcomes) => JSON.stringify(seen) === JSON.stringify(outcomes.flatMap(values));
-  const committed = await valuesOf(run, topic, FetchIsolationLevels.READ_COMMITTED, 2 * TRANSACTION_RECORDS);
-  check(same(committed, ["committed", "again"]), `${committed.length} records are seen read_committed`);
-  const all = await valuesOf(run, topic, FetchIsolationLevels.READ_UNCOMMITTED, 3 * TRANSACTION_RECORDS);
-  check(same(all, ["committed", "aborted", "again"]), `${all.length} records are seen read_uncommitted`);
+  await commitAbortCommit((what) => transact(first, what), (isolation, count) => valuesOf(run, topic, isolation, count));
   await transact(second, "second");
   const fenced = await refusal(transact(first, "fenced"));
-  check(saysWhy(fenced, "INVALID_PRODUCER_EPOCH", "PRODUCER_FENCED"), String(fenced));
+  check(saysWhy(fenced, "INVALID_PRODUCER_EPOCH", "PRODUCER_FENCED"), reasonOf(fenced));
   await first.close();
   await second.close();
 }
@@ -456,10 +459,9 @@ async function transform(run) {
   }
   await consuming.close();
   await made.close();
-  const found = await valuesOf(run, target, FetchIsolationLevels.READ_COMMITTED, RECORDS);
-  const wanted = range(0, RECORDS).map((number) => value(number).toUpperCase());
-  check(JSON.stringify(found.sort()) === JSON.stringify(wanted.sort()), `${found.length} records were transformed`);
-  await checkCommitted(run, group);
+  // Of each producer it hides one aborted transaction an answer, and that only if the answer has its end: an answer is to have just one.
+  checkTransformed(await valuesOf(run, target, "read_committed", RECORDS, { maxBytesPerPartition: 150_000 }));
+  checkCommitted(await committedBy(run, group));
 }
 
 async function restart(run) {
@@ -477,16 +479,14 @@ async function restart(run) {
     return seen;
   };
   await withProducer(run, { idempotent: true }, async (made) => {
-    const send = async (from, to) => {
-      for (let start = from; start < to; start += 100)
-        await made.send({ messages: range(start, start + 100).map((number) => ({ topic, key: key(number), value: value(number) })) });
-    };
-    await send(0, RESTART_AFTER);
-    const before = await read(RESTART_COMMITTED, (consumer, offsets) => consumer.commit({ offsets }));
-    await Promise.all([restartBroker(), send(RESTART_AFTER, RESTART_RECORDS)]);
-    const after = await read(RESTART_RECORDS - RESTART_COMMITTED, () => pause(500));
-    const wanted = range(0, RESTART_RECORDS).map(value);
-    check(JSON.stringify([...before, ...after].sort()) === JSON.stringify(wanted.sort()), "not every record is there once");
+    let lost = 0;
+    made.on("client:broker:disconnect", () => lost++);
+    await sendThroughRestart(
+      (from, to) => made.send({ messages: range(from, to).map((number) => ({ topic, key: key(number), value: value(number) })) }),
+      () => read(RESTART_COMMITTED, (consumer, offsets) => consumer.commit({ offsets })),
+      () => read(RESTART_RECORDS - RESTART_COMMITTED, () => pause(500)),
+    );
+    check(lost > 0, "the producer never lost the broker");
   });
 }
 
@@ -506,7 +506,7 @@ async function signIn(run) {
     await back.close();
     if (!way.mechanism) continue;
     const refused = await refusal(closing(producer(way.bootstrap, settings("a wrong password")), (made) => made.send({ messages })));
-    check(findErrorBy(refused, "code", AuthenticationError.code), `${marked}: ${refused}`);
+    check(reasonOf(refused) === "SASL_AUTHENTICATION_FAILED", `${marked}: ${reasonOf(refused)}: ${refused}`);
   }
 }
 
