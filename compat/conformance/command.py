@@ -3,6 +3,8 @@
 import argparse
 import contextlib
 import os
+import pathlib
+import re
 import signal
 import sys
 import time
@@ -23,11 +25,27 @@ from pykbroker.compat.switch import RESTARTS, Command
 from pykbroker.compat.target import Target
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import SaslHandshakeRequest
-from pykbroker.protocol.wire import Malformed
+from pykbroker.protocol.wire import Malformed, Unencodable
 
 FORMATS: Mapping[str, Shape] = {"text": as_text, "json": as_json, "md": as_markdown, "html": as_html, "junit": as_junit}
 FIRST_ANSWER_S = 30.0
 INTERRUPTED = 130
+USED_SETTINGS = frozenset(
+    [
+        "security.protocol",
+        "sasl.mechanism",
+        "sasl.jaas.config",
+        "sasl.username",
+        "sasl.password",
+        "ssl.truststore.location",
+        "ssl.truststore.type",
+        "ssl.truststore.certificates",
+        "ssl.keystore.location",
+        "ssl.keystore.type",
+        "ssl.key.password",
+        "ssl.endpoint.identification.algorithm",
+    ]
+)
 _TLS_ALERT = repr(b"\x15\x03")[:-1]
 
 EPILOG = """\
@@ -196,13 +214,22 @@ def _security(path: str | None) -> Security:
     if path is None:
         return PLAINTEXT
     try:
-        return read_command_config(path)
+        security = read_command_config(path)
+        if unused := _unused_settings(pathlib.Path(path).read_text(encoding="utf-8")):
+            _say(f"Of {path}, these settings are not used here: {', '.join(unused)}.")
+        return security
     except UnicodeDecodeError:
         raise Unusable(f"--command-config {path} is no text; it is to have lines such as security.protocol=SASL_SSL.") from None
     except OSError as error:
         raise Unusable(f"--command-config {path} cannot be read: {error.strerror}.") from None
     except SettingsError as error:
         raise Unusable(f"--command-config {path}: {error}.") from None
+
+
+def _unused_settings(text: str) -> list[str]:
+    """A misspelt security.protocol would be none, and nobody would know. What begins with a space goes on with the line before."""
+    names = (re.split(r"[=:\s]", line, maxsplit=1)[0] for line in text.splitlines() if line and line[0] not in "#! \t")
+    return [name for name in names if name not in USED_SETTINGS]
 
 
 # -- the broker ----------------------------------------------------------------------------------------------------
@@ -218,7 +245,7 @@ def _first_that_answers(addresses: Sequence[tuple[str, int]], security: Security
         target.time_is_over_at = time.monotonic() + FIRST_ANSWER_S
         try:
             target.look()
-        except (OSError, Unexpected, Malformed, NotServed) as error:
+        except (OSError, Unexpected, Malformed, NotServed, Unencodable) as error:
             problems.append(f"No Kafka broker can be talked to at {_shown(target)}: {_problem(error, target)}")
         else:
             if problems:

@@ -25,7 +25,14 @@ from pykbroker.compat.report import by_section, reasons
 from pykbroker.compat.runner import TIME_IS_OVER, Result, Status, run, run_together
 from pykbroker.compat.target import Target, Topic
 from pykbroker.protocol.errors import ErrorCode
-from pykbroker.protocol.messages import ConsumerGroupHeartbeatRequest, FindCoordinatorRequest, IncrementalAlterConfigsRequest
+from pykbroker.protocol.header import read_request_header, response_frame
+from pykbroker.protocol.messages import (
+    ApiVersionsResponse,
+    ConsumerGroupHeartbeatRequest,
+    FindCoordinatorRequest,
+    IncrementalAlterConfigsRequest,
+    MetadataRequest,
+)
 from pykbroker.testing import KafkaBroker
 
 
@@ -397,6 +404,42 @@ def test_the_bar_fills_up_where_somebody_watches() -> None:
 def test_what_cannot_be_is_said(arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == 2
     assert told in capsys.readouterr().err
+
+
+def test_a_broker_that_wants_a_login_first_is_recognised(capsys: pytest.CaptureFixture[str]) -> None:
+    served = [ApiVersionsResponse.ApiVersion(api_key=key, max_version=9) for key in (MetadataRequest.API_KEY, 17, 18)]
+
+    def answer(server: socket.socket) -> None:
+        peer, _ = server.accept()
+        with peer, peer.makefile("rb") as stream:
+            header, _ = read_request_header(stream.read(int.from_bytes(stream.read(4), "big")))
+            peer.sendall(b"".join(response_frame(ApiVersionsResponse(api_keys=served), header.api_version, header.correlation_id)))
+            stream.read(4)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        answering = threading.Thread(target=answer, args=(server,))
+        answering.start()
+        assert main(["--bootstrap", f"127.0.0.1:{server.getsockname()[1]}"]) == 2
+        answering.join()
+
+    assert "before a login" in capsys.readouterr().err
+
+
+def test_settings_that_are_not_used_are_told(tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = tmp_path / "client.properties"
+    settings.write_text('# mine\nsecruity.protocol=SSL\nsasl.jaas.config: \\\n  a.b required x="y";\nclient.id = me\n')
+    assert main(["--bootstrap", "127.0.0.1:9", "--command-config", str(settings)]) == 2
+    assert "not used here: secruity.protocol, client.id." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("settings", [b"\xff\xfe", b"security.protocol=TELEPATHY"])
+def test_a_file_that_cannot_be_used_is_told_by_its_name(
+    settings: bytes, tmp_path: pathlib.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "client.properties"
+    file.write_bytes(settings)
+    assert main(["--bootstrap", "127.0.0.1:9", "--command-config", str(file)]) == 2
+    assert f"--command-config {file}" in capsys.readouterr().err
 
 
 def test_the_command_ends_with_what_was_found(broker: KafkaBroker, capsys: pytest.CaptureFixture[str]) -> None:
