@@ -54,7 +54,7 @@ h1{font-size:1.6rem;margin:0}h2{font-size:1.15rem;margin:2.2rem 0 .7rem}h2 small
 table{border-collapse:collapse;width:100%}
 td,th{border-top:1px solid var(--line);padding:.3rem .6rem;text-align:left;vertical-align:top;overflow-wrap:anywhere}
 thead th{border:0;color:var(--faint);font-weight:normal}
-.n{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}.id{white-space:nowrap;font-weight:600}
+.n{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}.id,.status{white-space:nowrap}.id{font-weight:600}
 details.box{border:1px solid var(--line);border-radius:.5rem;margin:.5rem 0}
 details.box>summary{padding:.5rem .9rem;cursor:pointer;overflow-wrap:anywhere}details.box>div{padding:0 .9rem .7rem;overflow-x:auto}
 details.bad{border-left:4px solid var(--bad)}
@@ -110,7 +110,7 @@ def _table(sections: dict[str, Counter[Status]]) -> str:
 
 def _section(section: str, counts: Counter[Status], results: Sequence[Result]) -> str:
     rows = "".join(
-        f"<tr><td class='id'>{markup(result.check.id)}</td><td class='{_css(result.status)}'>{result.status.value}</td>"
+        f"<tr><td class='id'>{markup(result.check.id)}</td><td class='status {_css(result.status)}'>{result.status.value}</td>"
         f"<td>{markup(result.check.sentence)}{_why(result)}</td><td class='n faint wide'>{result.seconds:.2f} s</td></tr>"
         for result in results
         if result.check.section == section
