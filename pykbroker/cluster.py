@@ -116,6 +116,8 @@ class Cluster:
                 f"The data directory belongs to node {known.get('node.id')}, not to node.id={self.broker.node_id}; "
                 "set node.id to that, or use another data directory."
             )
+        if not known.get("cluster.id"):
+            raise CheckpointDamaged(f"{META_PROPERTIES} is damaged: it has no cluster.id.")
         self.metadata.cluster_id = known["cluster.id"]
 
     def replay(self, offset: int, record: Message) -> None:

@@ -78,7 +78,10 @@ class LogDirectory:
         self._cleaned_up_to = checkpoints.read_offsets(self.files, checkpoints.CLEANED)
         self._written_cleaned = dict(self._cleaned_up_to)
         self._written_start_offsets = dict(self._start_offsets)
-        self._recovery_points = checkpoints.read_offsets(self.files, checkpoints.RECOVERY_POINTS)
+        try:
+            self._recovery_points = checkpoints.read_offsets(self.files, checkpoints.RECOVERY_POINTS)
+        except checkpoints.CheckpointDamaged as error:
+            log.warning("%s; every log is checked from its beginning instead", error)
         self._checkpointed = {*self._start_offsets, *self._cleaned_up_to, *self._recovery_points}
         for name in self.files.list(""):
             if name.endswith("-delete"):

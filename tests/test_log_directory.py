@@ -329,3 +329,14 @@ def test_a_stop_on_a_full_disk_is_no_clean_one_and_no_crash(files, clock, caplog
     directory = opened(files, clock)
     assert not directory.was_clean
     assert values(directory.log_of("t", 0, TOPIC_ID)) == [b"1"]
+
+
+def test_a_damaged_recovery_checkpoint_costs_a_longer_start_and_nothing_else(files, clock, caplog):
+    directory = opened(files, clock)
+    write(directory.log_of("t", 0, TOPIC_ID), clock, b"k", b"1")
+    clock.advance(minutes=2)
+    files.put("recovery-point-offset-checkpoint", b"0\n7\nt 0")
+
+    directory = opened(files, clock)
+    assert values(directory.log_of("t", 0, TOPIC_ID)) == [b"1"]
+    assert "recovery-point-offset-checkpoint is damaged" in caplog.text

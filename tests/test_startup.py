@@ -142,6 +142,8 @@ def test_another_nodes_directory_is_refused(tmp_path) -> None:
     said = refused("--listen", "127.0.0.1:0", "--data-dir", str(tmp_path), "--override", "node.id=7")
     assert "node.id=7" in said
     assert said.count("\n") == 1
+    (tmp_path / "meta.properties").write_text("node.id=1\n")
+    assert "meta.properties is damaged: it has no cluster.id" in refused("--listen", "127.0.0.1:0", "--data-dir", str(tmp_path))
 
 
 def test_what_is_on_the_port_but_no_broker_is_said_so() -> None:

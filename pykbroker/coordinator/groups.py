@@ -345,9 +345,19 @@ def described(group: ClassicGroup) -> DescribeGroupsResponse.DescribedGroup:
     )
 
 
-@lru_cache(maxsize=10_000)
 def partition_of(group_id: str, partition_count: int) -> int:
     """Java's String.hashCode of the id, made positive as Kafka does it, modulo the partitions."""
+    if len(group_id) > _LONGEST_KEPT_ID:
+        return _hashed(group_id, partition_count)
+    return _hashed_before(group_id, partition_count)
+
+
+def _hashed(group_id: str, partition_count: int) -> int:
     value = java_hash(group_id)
     signed = value - (1 << 32) if value & 0x80000000 else value
     return (0 if signed == -(1 << 31) else abs(signed)) % partition_count
+
+
+_hashed_before = lru_cache(maxsize=10_000)(_hashed)
+_LONGEST_KEPT_ID = 255
+"""An id may have 32 kB, and need not be that of a group: ten thousand of those are not kept for whoever sends them."""

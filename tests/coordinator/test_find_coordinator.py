@@ -5,6 +5,7 @@ import errno
 import pytest
 
 from pykbroker.broker import Listener
+from pykbroker.coordinator import groups
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import DescribeGroupsRequest, FindCoordinatorRequest
 from pykbroker.storage.memory_files import FaultyFiles, MemoryFiles
@@ -134,3 +135,9 @@ class TestDescribeGroups:
         described = kit.describe("g")
         assert (described.group_state, described.protocol_data) == ("PreparingRebalance", "")
         assert [(one.member_metadata, one.member_assignment) for one in described.members] == [(b"", b"A"), (b"", b"")]
+
+
+def test_long_ids_are_not_kept_for_whoever_sends_them():
+    kept = groups._hashed_before.cache_info().currsize
+    assert 0 <= groups.partition_of("g" * 30_000, 50) < 50
+    assert groups._hashed_before.cache_info().currsize == kept
