@@ -27,6 +27,9 @@ FIRST_VERSION_WITH_TOPIC_IDS = 13
 EVICTION_MS = 120_000
 """Kafka's min.incremental.fetch.session.eviction.ms, which is no setting: a session is safe from others for so long."""
 
+MOST_KEPT_PARTITIONS = 500_000
+"""In all sessions together: about 180 MB. A slot alone bounds nothing, since a frame of 2.5 MB names 90,000 partitions, known or not."""
+
 _CACHES_OF_KAFKA = 8
 _LARGEST_ID = 2**31 - 1
 
@@ -196,6 +199,7 @@ class FetchSessions:
     def __init__(self, cluster: "Cluster") -> None:
         self._cluster = cluster
         self._sessions: dict[int, FetchSession] = {}
+        self._kept_partitions = 0
         cluster.metadata.on_topic_deleted.append(_topic_deleted)
         cluster.metadata.on_leader_changed.append(_leader_changed)
         cluster.logs.on_offline.append(self._log_went_offline)
@@ -224,7 +228,12 @@ class FetchSessions:
         if session.uses_topic_ids != uses_topic_ids:
             raise KafkaError(ErrorCode.FETCH_SESSION_TOPIC_ID_ERROR, f"Fetch session {session_id} names its topics in the other way.")
         if request.topics or request.forgotten_topics_data:
+            before = len(session.partitions)
             session.update(request.topics, request.forgotten_topics_data)
+            self._kept_partitions += len(session.partitions) - before
+            if self._kept_partitions > MOST_KEPT_PARTITIONS and len(session.partitions) > before:
+                self._drop(session_id)
+                raise KafkaError(ErrorCode.FETCH_SESSION_ID_NOT_FOUND, f"There is no more room for what fetch session {session_id} wants.")
         if not session.partitions:
             self._drop(session_id)
             return FetchSession(request.topics, uses_topic_ids=uses_topic_ids), False
@@ -236,12 +245,17 @@ class FetchSessions:
     def keep(self, session: FetchSession) -> None:
         """Give a new session an id, if there is room for it; else its client has to do without (FS-01)."""
         now_ms = self._cluster.clock.now_ms
-        if len(self._sessions) >= self.slots and not self._make_room(len(session.partitions), now_ms):
+        size = len(session.partitions)
+        if len(self._sessions) >= self.slots and not self._make_room(size, now_ms):
             return
+        while self._kept_partitions + size > MOST_KEPT_PARTITIONS:
+            if not self._make_room(size, now_ms):
+                return
         session.created_ms = session.last_used_ms = now_ms
         while session.id in self._sessions or session.id == NO_SESSION:
             session.id = 1 + self._cluster.random.randrange(_LARGEST_ID)
         self._sessions[session.id] = session
+        self._kept_partitions += size
         session.watch()
 
     def _make_room(self, size: int, now_ms: int) -> bool:
@@ -262,6 +276,7 @@ class FetchSessions:
     def _drop(self, session_id: int) -> None:
         session = self._sessions.pop(session_id, None)
         if session is not None:
+            self._kept_partitions -= len(session.partitions)
             session.id = NO_SESSION
             session.unwatch_unless_needed()
 

@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from pykbroker import fetch_sessions
 from pykbroker.fetch_sessions import EVICTION_MS
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import FetchRequest
@@ -247,6 +248,24 @@ def test_there_are_as_many_sessions_as_kafka_has_room_for(start, slots, kept):
     ids = [new_session(client, 0) for _ in range(20)]
     assert [bool(one) for one in ids] == [True] * kept + [False] * (20 - kept)
     assert len(set(ids[:kept])) == kept
+
+
+def test_all_sessions_together_hold_so_many_partitions_and_no_more(client, monkeypatch):
+    """One frame can name a hundred thousand that do not exist: a thousand sessions of those would be a way to fill the memory."""
+    monkeypatch.setattr(fetch_sessions, "MOST_KEPT_PARTITIONS", 6)
+    client.create("t", 6)
+    first, second, third = (new_session(client, 0, 1) for _ in range(3))
+    assert all((first, second, third))
+    assert new_session(client, 0) == 0  # which is answered all the same
+    grown = client.fetch(("t", 2, 0), session_id=first, session_epoch=1)
+    assert grown.error_code == ErrorCode.FETCH_SESSION_ID_NOT_FOUND
+    assert not is_kept(client, first)
+
+    assert new_session(client, 0, 1) != 0
+    client.cluster.clock.advance(EVICTION_MS + 1)
+    assert new_session(client, *range(5)) != 0
+    assert not is_kept(client, second)
+    assert not is_kept(client, third)
 
 
 def test_who_was_away_for_long_or_is_small_and_not_young_makes_room(start):
