@@ -276,9 +276,10 @@ def _judged_on(system: System, fleet: Fleet, jobs: int, say: Callable[[str], Non
         seconds_to_start = time.monotonic() - started
         hands = 1 if fleet.is_rough else jobs
         results = run_together(fleet.checks, lambda: Target(*address), jobs=hands, offered=fleet.offers)
-        results = with_second_tries(
-            results, lambda check: run_together([check], lambda: Target(*address), jobs=1, offered=fleet.offers), say
-        )
+        if not fleet.new:  # it is new only once
+            results = with_second_tries(
+                results, lambda check: run_together([check], lambda: Target(*address), jobs=1, offered=fleet.offers), say
+            )
     done = sum(result.status in {Status.PASSED, Status.FAILED} for result in results)
     failed = sum(result.status is Status.FAILED for result in results)
     seconds = time.monotonic() - started

@@ -121,18 +121,20 @@ class GroupCoordinator:
 
     @property
     def partition_count(self) -> int:
-        """How many shards there are: fixed when it is first asked for, since groups would move if the topic grew under them (G-35)."""
+        """How many shards there are: fixed when the broker starts, since groups would move if the topic grew under them, or was made otherwise than
+        the configuration says (G-35).
+        """
         if self._partition_count is None:
             topic = self._cluster.metadata.topic(CONSUMER_OFFSETS)
-            self._partition_count = (
-                len(topic.partitions) if topic is not None else self._cluster.config.integer("offsets.topic.num.partitions")
-            )
+            configured = self._cluster.config.integer("offsets.topic.num.partitions")
+            self._partition_count = configured if topic is None else len(topic.partitions)
         return self._partition_count
 
     def start(self) -> None:
         """Load what is there, and follow what becomes of `__consumer_offsets` and of the topics that groups have committed for."""
         metadata = self._cluster.metadata
         topic = metadata.topic(CONSUMER_OFFSETS)
+        self._partition_count = self.partition_count
         if topic is not None:
             self._topic_grew(topic)
         metadata.on_topic_created.append(self._topic_grew)

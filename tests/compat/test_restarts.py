@@ -37,7 +37,9 @@ def test_a_broker_that_forgets_is_found_out() -> None:
     in_memory = system.start(Fleet())
     try:
         checks = [check for check in ONLY_RESTARTS if check.id == "X-03a"]
-        (result,) = run(checks, Target(*in_memory), offered=frozenset({RESTARTS}))
+        target = Target(*in_memory)
+        (result,) = run(checks, target, offered=frozenset({RESTARTS}))
+        target.close()
     finally:
         system.stop()
     assert result.status is Status.FAILED

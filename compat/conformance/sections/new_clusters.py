@@ -4,6 +4,7 @@ from pykbroker.compat.check import check
 from pykbroker.compat.expectations import expect, expect_equal, expect_that
 from pykbroker.compat.steps.classic_members import described
 from pykbroker.compat.steps.transaction_requests import initialise
+from pykbroker.compat.steps.transactions import TRANSACTIONS
 from pykbroker.compat.target import TRANSACTION, Target, eventually
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import CreateTopicsRequest, FindCoordinatorRequest
@@ -14,7 +15,7 @@ SOME_GROUPS = 40
 SOME_TRIES = 20
 
 
-@check("M-21", api=("InitProducerId", "FindCoordinator"), needs=NEW_CLUSTER, alone=True)
+@check("M-21", api=(*TRANSACTIONS, "FindCoordinator"), needs=NEW_CLUSTER, alone=True)
 def only_looking_for_a_coordinator_makes_the_log_of_transactions(target: Target) -> None:
     """Given a cluster where nobody has looked for a transaction coordinator, InitProducerId with a transactional id is NOT_COORDINATOR however often,
     until somebody does.
@@ -30,7 +31,7 @@ def only_looking_for_a_coordinator_makes_the_log_of_transactions(target: Target)
     )
 
 
-@check("T-28d", api=("FindCoordinator", "InitProducerId"), needs=NEW_CLUSTER, alone=True)
+@check("T-28d", api=("FindCoordinator", *TRANSACTIONS), needs=NEW_CLUSTER, alone=True)
 def the_first_to_look_for_a_transaction_coordinator_finds_none(target: Target) -> None:
     """Given a cluster where nobody has looked for a transaction coordinator, the first FindCoordinator is COORDINATOR_NOT_AVAILABLE with node -1, no
     host and port -1; InitProducerId right behind it is NOT_COORDINATOR or COORDINATOR_LOAD_IN_PROGRESS, until it is NONE.
