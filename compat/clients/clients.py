@@ -66,11 +66,17 @@ def script_of(folder: str) -> str:
     return str(HERE / folder / "scenarios.py")
 
 
+def from_debian(*packages: str) -> None:
+    """Install them where there is a Debian and one may; whoever needs them finds out whether they are there."""
+    if shutil.which("apt-get") and os.geteuid() == 0:
+        subprocess.run(["apt-get", "update", "-qq"], check=False, stdout=sys.stderr)
+        subprocess.run(["apt-get", "install", "-y", "-qq", *packages], check=False, stdout=sys.stderr)
+
+
 def kcat(newest: bool) -> Ready:
     """Debian's kcat. It is the last release that there is of kcat itself; the newest one is that with the newest librdkafka."""
-    if shutil.which("kcat") is None and shutil.which("apt-get") and os.geteuid() == 0:
-        subprocess.run(["apt-get", "update", "-qq"], check=False, stdout=sys.stderr)
-        subprocess.run(["apt-get", "install", "-y", "-qq", "kcat"], check=False, stdout=sys.stderr)
+    if shutil.which("kcat") is None:
+        from_debian("kcat")
     if shutil.which("kcat") is None:
         raise Missing("kcat is not installed (Debian has it: apt-get install kcat)")
     return Ready(kcat_version({}), [sys.executable, script_of("kcat")])
@@ -169,8 +175,8 @@ def go(folder: str, module: str, newest: bool) -> Ready:
     return Ready(shown.stdout.strip().removeprefix("v"), [str(program)])
 
 
-def npm(folder: str, package: str, newest: bool) -> Ready:
-    """Node with the client's script, beside just the packages of its lock file, or beside its newest release."""
+def npm(folder: str, package: str, newest: bool, *, to_build_it: tuple[str, ...] = ()) -> Ready:
+    """Node with the client's script, beside just the packages of its lock file, or beside its newest release. `to_build_it` are Debian's."""
     if shutil.which("node") is None or shutil.which("npm") is None:
         raise Missing("Node.js and npm are not installed (https://nodejs.org, 20 or newer)")
     home = CACHE / ("node-newest" if newest else "node") / folder
@@ -182,6 +188,8 @@ def npm(folder: str, package: str, newest: bool) -> Ready:
         for name in ("package.json", "package-lock.json"):
             shutil.copy(HERE / folder / name, home)
         install = ["npm", *(["install", f"{package}@latest"] if newest else ["ci"]), "--no-audit", "--no-fund", "--loglevel=error"]
+        if to_build_it:
+            from_debian(*to_build_it)
         environment = os.environ | {"CKJS_LINKING": "dynamic"}  # a librdkafka that has to be built takes the machine's own libraries
         if subprocess.run(install, cwd=home, check=False, env=environment, stdout=sys.stderr).returncode:
             raise Missing(f"the packages of {folder} cannot be installed")
@@ -232,7 +240,7 @@ CLIENTS = [
     Client("sarama", partial(go, "sarama", "github.com/IBM/sarama")),
     Client("kafka-go", partial(go, "kafka_go", "github.com/segmentio/kafka-go")),
     Client("KafkaJS", partial(npm, "kafkajs", "kafkajs")),
-    Client("kafka-javascript", partial(npm, "confluent_javascript", "@confluentinc/kafka-javascript")),
+    Client("kafka-javascript", partial(npm, "confluent_javascript", "@confluentinc/kafka-javascript", to_build_it=("libzstd-dev",))),
     Client("@platformatic/kafka", partial(npm, "platformatic_kafka", "@platformatic/kafka")),
     Client("rust-rdkafka", partial(cargo, "rust_rdkafka", "rdkafka", "libz,ssl,zstd")),
 ]
