@@ -36,7 +36,7 @@ UNSENT_BYTES_PER_COUNT = 32 * 1024 * 1024
 CROWDED_COUNT_MS = 250
 """While more than half of MAX_UNSENT_BYTES waits, it is also counted this often."""
 
-CROWDED_READER_TIMEOUT_MS = 5000
+CROWDED_READER_TIMEOUT_MS = 2000
 """While more than half of MAX_UNSENT_BYTES waits, a peer that takes less than a quarter of what waits for it in this time is disconnected."""
 
 MAX_OVERLAPPING_REQUESTS_PER_CONNECTION = 100
