@@ -42,7 +42,14 @@ pub fn restart(run: &Run) -> Outcome {
     })?;
     let acknowledged = writer.delivered()?.len();
     check!(acknowledged == RESTART_RECORDS, "{acknowledged} records were acknowledged in the end");
-    let after = committed(run, &topic, &group)?;
+    let mut after = Vec::new();
+    until("what the group has committed", || match committed(run, &topic, &group) {
+        Err(error) if error.downcast_ref().is_some_and(is_of_restart) => Ok(false),
+        found => {
+            after = found?;
+            Ok(true)
+        }
+    })?;
     check!(after == before, "{before:?} was committed, and is now {after:?}");
     seen.extend(the_rest(&reader, RESTART_RECORDS - RESTART_COMMITTED)?);
     check_values(seen, 0..RESTART_RECORDS, |one| one)?;
@@ -70,16 +77,30 @@ fn send_slowly(writer: &Writer, topic: &str) -> KafkaResult<()> {
 
 /// So many different values; on the way the consumer may say that the broker was gone, and begin anew at what is committed.
 fn the_rest(reader: &BaseConsumer, wanted: usize) -> Outcome<BTreeSet<String>> {
-    use RDKafkaErrorCode::{AllBrokersDown, BrokerTransportFailure};
     let mut found = BTreeSet::new();
     until("the rest of the records", || {
         for _ in found.len()..wanted {
             match reader.poll(A_SECOND) {
-                None | Some(Err(KafkaError::MessageConsumption(AllBrokersDown | BrokerTransportFailure))) => break,
+                None => break,
+                Some(Err(error)) if is_of_restart(&error) => break,
                 Some(message) => found.insert(text_of(&message?.detach())),
             };
         }
         Ok(found.len() >= wanted)
     })?;
     Ok(found)
+}
+
+/// Whether this is what a client may be told while a broker is gone, or has just come.
+fn is_of_restart(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            RDKafkaErrorCode::AllBrokersDown
+                | RDKafkaErrorCode::BrokerTransportFailure
+                | RDKafkaErrorCode::CoordinatorLoadInProgress
+                | RDKafkaErrorCode::CoordinatorNotAvailable
+                | RDKafkaErrorCode::NotCoordinator
+        )
+    )
 }
