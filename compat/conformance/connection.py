@@ -77,12 +77,7 @@ class Connection:
         broker did not say that it serves this, and does not answer either.
         """
         self.send(request, version)
-        try:
-            return self.receive(request, version)
-        except (Unexpected, Malformed):
-            if self._serves(request, version):
-                raise
-            raise NotServed(f"{API_BY_KEY[request.API_KEY].name} {version}") from None
+        return self.receive(request, version)
 
     def send(self, request: Message, version: int, client_id: str | None = "conformance") -> int:
         """Send a request; its correlation id."""
@@ -99,27 +94,13 @@ class Connection:
             return  # the check will see at its next read that the connection is gone
 
     def receive(self, request: "Request[R]", version: int) -> R:
-        """The next response, which is to be one to `request`."""
-        sent = f"{type(request).__name__} v{version}: {request!r}"
+        """The next response, which is to be one to `request`. Raises as `ask` does."""
         try:
-            frame = self.receive_frame()
-        except Unexpected as unexpected:
-            self._keep(Exchange(sent, f"{unexpected.found}"))
-            raise
-        if frame is None:
-            self._keep(Exchange(sent, "the connection was closed"))
-            raise Unexpected("the connection", "an answer", "closed", request)
-        response_class: type[R] = getattr(messages, type(request).__name__.removesuffix("Request") + "Response")
-        try:
-            correlation_id, response = read_response(response_class, version, frame)
-        except Malformed:
-            shown = frame[:LONGEST_SHOWN].hex(" ", -4)
-            self._keep(Exchange(sent, f"{len(frame)} bytes that are no {response_class.__name__} v{version}: {shown}"))
-            raise
-        self._keep(Exchange(sent, f"{response!r}", response))
-        if correlation_id > self._correlation_id:
-            raise Unexpected("correlation_id", self._correlation_id, correlation_id)
-        return response
+            return self._received(request, version)
+        except (Unexpected, Malformed):
+            if self._serves(request, version):
+                raise
+            raise NotServed(f"{API_BY_KEY[request.API_KEY].name} {version}") from None
 
     def receive_frame(self, timeout_s: float = TIMEOUT_S) -> bytes | None:
         """The next frame without its size; None where the connection is closed. Raises Unexpected when nothing comes."""
@@ -162,6 +143,28 @@ class Connection:
     def close(self) -> None:
         """Let go of it."""
         self._socket.close()
+
+    def _received(self, request: "Request[R]", version: int) -> R:
+        sent = f"{type(request).__name__} v{version}: {request!r}"
+        try:
+            frame = self.receive_frame()
+        except Unexpected as unexpected:
+            self._keep(Exchange(sent, f"{unexpected.found}"))
+            raise
+        if frame is None:
+            self._keep(Exchange(sent, "the connection was closed"))
+            raise Unexpected("the connection", "an answer", "closed", request)
+        response_class: type[R] = getattr(messages, type(request).__name__.removesuffix("Request") + "Response")
+        try:
+            correlation_id, response = read_response(response_class, version, frame)
+        except Malformed:
+            shown = frame[:LONGEST_SHOWN].hex(" ", -4)
+            self._keep(Exchange(sent, f"{len(frame)} bytes that are no {response_class.__name__} v{version}: {shown}"))
+            raise
+        self._keep(Exchange(sent, f"{response!r}", response))
+        if correlation_id > self._correlation_id:
+            raise Unexpected("correlation_id", self._correlation_id, correlation_id)
+        return response
 
     def _log_in(self, login: Login) -> None:
         try:

@@ -173,7 +173,8 @@ def _run_one(check: Check, target: Target, offered: frozenset[str], timeout_s: f
         served = target.served[keys[check.apis[0]]]
         versions = [version for version in check.versions if version in served]
         if not versions:
-            return Result(check, Status.NOT_SERVED, detail=f"{check.apis[0]} {check.versions[0]}-{check.versions[-1]}")
+            versions_shown = "-".join(str(one) for one in dict.fromkeys((check.versions[0], check.versions[-1])))
+            return Result(check, Status.NOT_SERVED, detail=f"{check.apis[0]} {versions_shown}")
     started = time.monotonic()
     for version in versions:
         target.exchanges.clear()

@@ -145,11 +145,18 @@ def test_an_api_that_is_not_served_is_no_failure(target: Target) -> None:
         target.served.pop(ConsumerGroupHeartbeatRequest.API_KEY, None)
         target.connect().ask(ConsumerGroupHeartbeatRequest(group_id="g"), 0)
 
+    def sends_it_now_and_reads_later(target: Target) -> None:
+        target.served.pop(ConsumerGroupHeartbeatRequest.API_KEY, None)
+        connection, request = target.connect(), ConsumerGroupHeartbeatRequest(group_id="g")
+        connection.send(request, 0)
+        connection.receive(request, 0)
+
     def says_so(target: Target) -> None:
         raise NotServed("ShareFetch")
 
-    results = run([check_of(turns_out_to_need_it), check_of(says_so)], target)
+    results = run([check_of(turns_out_to_need_it), check_of(sends_it_now_and_reads_later), check_of(says_so)], target)
     assert [(one.status, one.detail) for one in results] == [
+        (Status.NOT_SERVED, "ConsumerGroupHeartbeat 0"),
         (Status.NOT_SERVED, "ConsumerGroupHeartbeat 0"),
         (Status.NOT_SERVED, "ShareFetch"),
     ]
