@@ -4,6 +4,7 @@ A check says what it needs in words (`three brokers`, `group.max.size=3`); check
 """
 
 import contextlib
+import os
 import pathlib
 import re
 import shutil
@@ -45,6 +46,9 @@ SOON = {"log.initial.task.delay.ms": "500"}
 """Kafka looks at its logs half a minute after it started, which nobody wants to wait for."""
 
 START_TIMEOUT_S = 30
+IT_IS_UP = b"bootstrap.servers="
+"""What our broker says then. That somebody listens at its port shows nothing: it may be somebody else."""
+
 FIRST_PORT, LAST_PORT = 20_000, 31_900
 """Where the kernel gives no ports to clients."""
 
@@ -151,7 +155,7 @@ class ApacheKafka:
     name = "Apache Kafka"
 
     def __init__(self) -> None:
-        self._cluster = f"fleet-{free_ports(1)}"
+        self._cluster = f"fleet-{os.getpid()}"
         self._is_up = False
 
     def start(self, fleet: Fleet) -> Address:
@@ -222,7 +226,6 @@ class OurProcess:
     """One broker of ours, which can be stopped and started; it is the only one, whatever its id."""
 
     def __init__(self, port: int, overrides: Sequence[str], *, on_disk: bool) -> None:
-        self._port = port
         self._folder = pathlib.Path(tempfile.mkdtemp(prefix="fleet-"))
         self._command = [sys.executable, "-m", "pykbroker", "serve", "--listen", f"127.0.0.1:{port}", *overrides]
         self._command += ["--data-dir", str(self._folder / "data")] if on_disk else []
@@ -230,12 +233,14 @@ class OurProcess:
 
     def start(self, _node_id: int) -> None:
         """Raises Missing where it does not start, as with a setting that it does not know."""
-        with (self._folder / "log").open("ab") as log:
+        file = self._folder / "log"
+        with file.open("ab") as log:
+            told_before = log.tell()
             self._process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         deadline = time.monotonic() + START_TIMEOUT_S
-        while not _listens(self._port):
+        while IT_IS_UP not in file.read_bytes()[told_before:]:
             if self._process.poll() is not None or time.monotonic() > deadline:
-                raise Missing(f"pykbroker did not start: {(self._folder / 'log').read_text(errors='replace')[-500:]}")
+                raise Missing(f"pykbroker did not start: {file.read_text(errors='replace')[-500:]}")
             time.sleep(0.02)
 
     def stop(self, _node_id: int) -> None:
@@ -326,12 +331,5 @@ def free_ports(count: int) -> int:
 def _is_free(port: int) -> bool:
     with socket.socket() as trial, contextlib.suppress(OSError):
         trial.bind(("127.0.0.1", port))
-        return True
-    return False
-
-
-def _listens(port: int) -> bool:
-    with contextlib.suppress(OSError):
-        socket.create_connection(("127.0.0.1", port), 0.5).close()
         return True
     return False

@@ -201,6 +201,8 @@ def _format_options(cluster: Cluster) -> list[str]:
 
 
 def _run(folder: pathlib.Path, ports: dict[int, int], heap: str = "512m", *, short_lived: bool = False) -> None:
+    if taken := [str(port) for port in ports.values() if _listens(port)]:
+        raise SystemExit(f"Kafka is not started: somebody listens already at port {' and '.join(taken)}")
     processes = {}
     for node in ports:
         with (folder / f"{node}.log").open("ab") as log:
