@@ -69,6 +69,14 @@ EXPLAINED = [
         ),
     ),
     Explained(
+        "A max_bytes below 0 in a fetch session that goes on",
+        "Kafka 4.3 fails with UNKNOWN_SERVER_ERROR at the first partition with records, unless one without was read before it. We read only those in which something "
+        "has changed, and fail at the first of them. (Not among the sequences.)",
+        lambda step, request, _path, _kafkas, _ours: (
+            step.api == "Fetch" and getattr(request, "max_bytes", 0) < 0 < getattr(request, "session_epoch", 0)
+        ),
+    ),
+    Explained(
         "DescribeTopicPartitions of an empty name",
         "Kafka 4.3 fails with UNKNOWN_SERVER_ERROR. We answer INVALID_TOPIC_EXCEPTION for that topic.",
         lambda step, request, path, _kafkas, _ours: (

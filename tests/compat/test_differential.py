@@ -57,28 +57,64 @@ def test_our_broker_answers_as_kafka_did(broker: KafkaBroker, recorded: Recorded
     assert found is None, f"{found.step}\n{found.places}"
 
 
-FOUND_BY_SEQUENCES = [
-    "produce tells the last offset",
-    "produce takes any acks",
-    "produce without acks fails in silence",
-    "a refusal tells the log start the wrong way round",
-    "one beyond the end is empty",
-    "a large batch is stuck",
-    "an unknown id is an unknown name",
-    "a session forgets nothing",
-    "a partition twice is answered twice",
-    "an old generation may sync",
-    "the leader epoch is lost",
-    "what was never committed is 0",
-    "metadata creates what it was told not to",
-    "a topic grows to what it is",
-]
+FOUND_BY = {
+    "produce tells the last offset": 7001,
+    "produce keeps the append time to itself": 7014,
+    "produce counts the first of two": 7042,
+    "produce takes any acks": 7014,
+    "produce without acks fails in silence": 7004,
+    "a refusal tells the log start the wrong way round": 7003,
+    "max.message.bytes forgets the overhead": 7003,
+    "the record before is blamed": 7010,
+    "a retry is known only at once": 7015,
+    "a gap goes unnoticed": 7051,
+    "one beyond the end is empty": 7014,
+    "nobody wakes who waits": 7016,
+    "a large batch is stuck": 7013,
+    "an empty list stands for null": 7003,
+    "an unknown id is an unknown name": 7039,
+    "epochs are compared the wrong way round": 7003,
+    "a session takes an epoch of the future": 7013,
+    "a session forgets nothing": 7003,
+    "a session repeats itself": 7016,
+    "a session outlives its final epoch": 7003,
+    "at or after is after": 7001,
+    "a partition twice is answered twice": 7001,
+    "an id is not asked for": 7018,
+    "a heartbeat hears nothing of the rebalance": 7011,
+    "an old generation may sync": 7018,
+    "everybody gets the members": 7011,
+    "a static member that is back rebalances the group": 7009,
+    "a deleted group leaves its offsets": 7023,
+    "a deleted topic leaves its offsets": 7023,
+    "the leader epoch is lost": 7031,
+    "what was never committed is 0": 7006,
+    "what is only validated is done": 7024,
+    "AlterConfigs adds instead of replacing": 7007,
+    "metadata creates what it was told not to": 7005,
+    "a topic grows to what it is": 7005,
+    "features that clients cannot read": 7100,
+    "a topic that is refused is deleted": 7082,
+    "operations that nobody asked for are none": 7085,
+    "deletions are told under no name": 7003,
+    "an epoch of the future ends now": 7008,
+    "half a producer asks for an id": 7113,
+    "no keys are all keys, an empty list is none": 7017,
+    "synonyms are told unasked": 7017,
+    "a missing group is dead for one more version": 7061,
+    "success has no message": 7015,
+    "who leaves by instance must know its member": 7009,
+    "a note of just the right length is too long": 7009,
+    "offsets that are in use are deleted": 7006,
+}
+"""The seed of a sequence that finds the fault. Of the other faults some concern waiting and closing, which is not recorded; to some chance did not come."""
 
 
-@pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault.name in FOUND_BY_SEQUENCES], ids=lambda fault: fault.name)
+@pytest.mark.parametrize("fault", [fault for fault in FAULTS if fault.name in FOUND_BY], ids=lambda fault: fault.name)
 def test_a_broken_broker_is_found(fault: Fault) -> None:
+    likely_first = sorted(GOLDEN, key=lambda recorded: recorded.sequence.seed != FOUND_BY[fault.name])
     with fault.injected(), KafkaBroker(config=SETTINGS | OURS, seed=1) as broken:
-        for recorded in GOLDEN:
+        for recorded in likely_first:
             try:
                 if judged(broken, recorded) is not None:
                     return
@@ -87,8 +123,8 @@ def test_a_broken_broker_is_found(fault: Fault) -> None:
     pytest.fail("no sequence finds it")
 
 
-def test_the_faults_that_are_tried_are_there() -> None:
-    assert set(FOUND_BY_SEQUENCES) <= {fault.name for fault in FAULTS}
+def test_the_faults_that_are_found_are_faults() -> None:
+    assert FOUND_BY.keys() < {fault.name for fault in FAULTS}
 
 
 def test_a_recording_is_not_taken_for_another() -> None:

@@ -34,7 +34,7 @@ _LEFT_ALONE: set[str | tuple[str, str]] = {
 }
 _NEVER_EMPTY = {("DescribeTopicPartitionsRequest", "topics")}
 _NEVER_TWICE = {("AlterConfigsRequest", "resources"), ("JoinGroupRequest", "protocols")}
-_NEVER_THAT = {("FetchRequest", "topic_id"): bytes(16), ("FetchRequest", "session_id"): -(1 << 31)}
+_NEVER_THAT = {("FetchRequest", "topic_id"): bytes(16)}
 _LARGEST_SESSION_ID = 1 << 30
 _EDGES = {
     "int8": [-1, 0, 1, 2, 127, -128],
@@ -58,10 +58,17 @@ def spoil(chance: random.Random, request: Message, version: int) -> None:
         _spoil_array(chance, request, struct, field, value)
     elif not field.fields:
         wrong = _wrong(chance, field, value)
-        if _NEVER_THAT.get((type(request).__name__, field.name)) != wrong and not (
-            field.name == "session_id" and wrong > _LARGEST_SESSION_ID
-        ):
+        if not _is_avoided(request, field, wrong):
             setattr(struct, field.name, wrong)
+
+
+def _is_avoided(request: Message, field: Field, wrong: Any) -> bool:
+    match field.name:
+        case "session_id":
+            return not -_LARGEST_SESSION_ID < wrong <= _LARGEST_SESSION_ID
+        case "max_bytes":
+            return bool(wrong < 0 < getattr(request, "session_epoch", 0))
+    return _NEVER_THAT.get((type(request).__name__, field.name)) == wrong
 
 
 def _spoil_array(chance: random.Random, request: Message, struct: Struct, field: Field, value: object) -> None:
