@@ -71,7 +71,9 @@ def alter_all(
     cluster: "Cluster", asked: Sequence[A], records_of: Callable[[A], list[ConfigRecord]], *, validate_only: bool
 ) -> list[Altered] | Later[list[Altered]]:
     """Decide every resource by itself with `records_of`, then write down what all of them come to, in one batch."""
-    return cluster.controller.decide(_alter(cluster, asked, records_of, validate_only=validate_only))
+    only_topics = all(each.resource_type == ResourceType.TOPIC for each in asked)
+    names = [each.resource_name for each in asked] if only_topics else None
+    return cluster.controller.decide(_alter(cluster, asked, records_of, validate_only=validate_only), names)
 
 
 def _alter(

@@ -1,11 +1,11 @@
 """The only writer of `__cluster_metadata`: what is asked for is checked, turned into records, written as one batch, synced, and replayed. Then it is true.
 
-Each item of a request fails or succeeds by itself: a KafkaError stands in its place. One decision is made at a time (see `decisions`), and what a broken
-disk refuses has never been true: nothing is replayed before it is durable.
+Each item of a request fails or succeeds by itself: a KafkaError stands in its place. Decisions about the same topic are made one after the other (see
+`decisions`), and what a broken disk refuses has never been true: nothing is replayed before it is durable.
 """
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import chain
@@ -22,7 +22,7 @@ from pykbroker.metadata.snapshot import snapshot_records
 from pykbroker.metadata.state import NO_LEADER, Topic
 from pykbroker.protocol.errors import ErrorCode, KafkaError
 from pykbroker.protocol.messages import ConfigRecord, Message, PartitionRecord, ProducerIdsRecord, RemoveTopicRecord, TopicRecord
-from pykbroker.topic_names import INTERNAL_TOPICS, why_invalid
+from pykbroker.topic_names import INTERNAL_TOPICS, collision_key, why_invalid
 
 if TYPE_CHECKING:
     from pykbroker.cluster import Cluster
@@ -80,6 +80,8 @@ class Controller:
         self.cluster = cluster
         self.metadata = cluster.metadata
         self._decisions = Decisions(cluster.waits)
+        self._replayed_to = 0
+        self._turns_to_replay: dict[int, Later[None]] = {}
         self._next_producer_id = 0
         self._producer_ids_left = 0
 
@@ -93,18 +95,36 @@ class Controller:
         first_offset = self.cluster.metadata_log.append_now(records)
         for offset, record in enumerate(records, first_offset):
             self.cluster.replay(offset, record)
+        self._replayed_to = first_offset + len(records)
         metadata.keep_quiet()
         self._shorten_log()
 
     # -- deciding ------------------------------------------------------------------------------------------------
 
-    def decide(self, decision: Slices[T]) -> T | Later[T]:
-        """Make a decision as soon as those before it have come true: it looks at what there is then, and may `write`. Raises what it raises."""
-        return self._decisions.make(decision)
+    def decide(self, decision: Slices[T], topics: Collection[str] | None = None) -> T | Later[T]:
+        """Make a decision as soon as those before it, about any of the same topics, have come true; None: all of them. Raises what it raises.
+
+        It looks at what there is then, and may `write` once.
+        """
+        about = None if topics is None or len(topics) > ITEMS_PER_SLICE else {collision_key(name) for name in topics}
+        return self._decisions.make(decision, about)
 
     def write(self, changes: Sequence[Change]) -> Slices[None]:
         """All changes in one batch, which is durable before any of them is replayed; only for a decision. Raises KafkaError."""
-        offset = yield from self.cluster.metadata_log.append(chain.from_iterable(changes))
+        first_offset = yield from self.cluster.metadata_log.append(chain.from_iterable(changes))
+        if first_offset > self._replayed_to:
+            turn = self._turns_to_replay[first_offset] = Later()
+            yield turn
+        try:
+            yield from self._replay(first_offset, changes)
+        finally:
+            self._replayed_to = first_offset + sum(map(len, changes))
+            turn_of_next = self._turns_to_replay.pop(self._replayed_to, None)
+            if turn_of_next is not None:
+                turn_of_next.settle(None)
+        self._shorten_log()
+
+    def _replay(self, offset: int, changes: Sequence[Change]) -> Slices[None]:
         in_this_slice = 0
         for change in changes:
             if in_this_slice and in_this_slice + len(change) > ITEMS_PER_SLICE:
@@ -116,7 +136,6 @@ class Controller:
                 offset += 1
             in_this_slice += len(change)
         self.metadata.announce()
-        self._shorten_log()
 
     def _require_disk(self) -> None:
         """While the log is offline, "it exists already" is no answer either."""
@@ -139,7 +158,7 @@ class Controller:
         self, topics: Sequence[NewTopic], *, validate_only: bool = False
     ) -> list[CreatedTopic | KafkaError] | Later[list[CreatedTopic | KafkaError]]:
         """Make topics; each in its place becomes a CreatedTopic or the error that refused it. Raises KafkaError: too many at once, or no disk."""
-        return self.decide(self._create_topics(topics, validate_only=validate_only))
+        return self.decide(self._create_topics(topics, validate_only=validate_only), [topic.name for topic in topics])
 
     def _create_topics(self, topics: Sequence[NewTopic], *, validate_only: bool) -> Slices[list[CreatedTopic | KafkaError]]:
         self._require_disk()
@@ -289,7 +308,7 @@ class Controller:
 
     def delete_topics(self, topics: Sequence[Topic]) -> Later[None] | None:
         """Remove topics, in one decision; one that somebody else has deleted meanwhile is gone already. Raises KafkaError."""
-        return self.decide(self._delete_topics(topics))
+        return self.decide(self._delete_topics(topics), [topic.name for topic in topics])
 
     def _delete_topics(self, topics: Sequence[Topic]) -> Slices[None]:
         self._require_disk()
@@ -301,7 +320,7 @@ class Controller:
         self, wanted: Sequence[MorePartitions], *, validate_only: bool = False
     ) -> list[KafkaError | None] | Later[list[KafkaError | None]]:
         """Give topics more partitions; None in the place of each that worked. Raises KafkaError."""
-        return self.decide(self._create_partitions(wanted, validate_only=validate_only))
+        return self.decide(self._create_partitions(wanted, validate_only=validate_only), [topic.name for topic in wanted])
 
     def _create_partitions(self, wanted: Sequence[MorePartitions], *, validate_only: bool) -> Slices[list[KafkaError | None]]:
         self._require_disk()
@@ -368,7 +387,7 @@ class Controller:
         """One of the broker's own topics is needed: make it as the configuration says, unless it is there. Raises KafkaError where that cannot be."""
         if name in self.metadata.topics:
             return None
-        return self.decide(self._create_internal_topic(name))
+        return self.decide(self._create_internal_topic(name), [name])
 
     def _create_internal_topic(self, name: str) -> Slices[None]:
         if name not in self.metadata.topics:
@@ -384,7 +403,8 @@ class Controller:
 
         Of very many only the first are made; who asks again gets the next ones.
         """
-        made = self.decide(self._auto_create(names[:MAX_AUTO_CREATED_TOPICS_PER_REQUEST]))
+        some = names[:MAX_AUTO_CREATED_TOPICS_PER_REQUEST]
+        made = self.decide(self._auto_create(some), some)
         if isinstance(made, Later):
             made.then(_nothing, lambda error: self.cluster.report(error, "Topics could not be made"))
 

@@ -1,17 +1,20 @@
 """A large decision lets others have their turn (law 5), and is still one: nobody sees a part of a topic, no decision sees a part of it, no crash leaves a part."""
 
 import random
+from contextlib import suppress
+from functools import partial
 from itertools import pairwise
 
 import pytest
 
+from pykbroker.clock import VirtualClock
 from pykbroker.later import Later
 from pykbroker.limits import ITEMS_PER_SLICE
 from pykbroker.metadata import log
 from pykbroker.metadata.controller import MorePartitions, NewTopic
 from pykbroker.metadata.decisions import Decisions
 from pykbroker.protocol.errors import ErrorCode, KafkaError
-from pykbroker.storage.memory_files import MemoryFiles
+from pykbroker.storage.memory_files import FaultyFiles, MemoryFiles
 
 PARTITIONS = 3
 
@@ -120,7 +123,7 @@ def test_a_decision_that_fails_or_whose_listener_does_holds_up_nobody(cluster):
     def listener(_value):
         raise ZeroDivisionError
 
-    first, second, third = decisions.make(refused()), decisions.make(made(2)), decisions.make(made(3))
+    first, second, third = decisions.make(refused()), decisions.make(made(2), ["a"]), decisions.make(made(3))
     second.then(listener)
     with pytest.raises(ZeroDivisionError):
         cluster.waits.advance()
@@ -130,3 +133,95 @@ def test_a_decision_that_fails_or_whose_listener_does_holds_up_nobody(cluster):
         _ = first.value
     assert (second.value, third.value) == (2, 3)
     assert done(cluster, decisions.make(made(4))) == 4
+
+
+class OneByOne:
+    """Offload that does nothing until it is told to, and fails where the disk does."""
+
+    def __init__(self):
+        self.work = []
+
+    def __call__(self, work):
+        later = Later()
+        self.work.append((work, later))
+        return later
+
+    def run_one(self):
+        work, later = self.work.pop(0)
+        try:
+            value = work()
+        except OSError as error:
+            later.fail(error)
+        else:
+            later.settle(value)
+
+
+def test_decisions_about_different_topics_share_one_sync_and_those_about_one_do_not_meet(new_cluster):
+    held_back = OneByOne()
+    cluster = new_cluster(files=MemoryFiles(crashable=True), offload=held_back)
+    controller = cluster.controller
+    made = [controller.create_topics([NewTopic(name)]) for name in ("a", "b", "c.d", "c_d", "e")]
+    held_back.run_one()
+    assert [one.settled for one in made] == [True, False, False, False, False], "a did not wait for the others"
+    held_back.run_one()
+    assert [one.settled for one in made] == [True, True, True, True, False], "e came after one that had to wait for c.d"
+    held_back.run_one()
+
+    assert [type(one.value[0]).__name__ for one in made] == ["CreatedTopic"] * 3 + ["KafkaError", "CreatedTopic"]
+    assert not held_back.work
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_whatever_overlaps_and_fails_the_log_says_what_was_answered(new_cluster, seed):
+    """Decisions at random while others wait for the disk, which fails at times: of each topic the answers, in order, say what is there."""
+    dice = random.Random(seed)
+    files = MemoryFiles(crashable=True)
+    broken = False
+
+    def fault(operation, name):
+        if broken and operation in {"append", "sync"} and name.startswith(log.DIRECTORY):
+            raise OSError(5, "the disk is broken")
+
+    held_back, clock = OneByOne(), VirtualClock()
+    cluster = new_cluster(files=FaultyFiles(files, fault), clock=clock, offload=held_back)
+    replay, offsets = cluster.replay, []
+    cluster.replay = lambda offset, record: (offsets.append(offset), replay(offset, record))
+    there, busy = {}, {}
+
+    def note(name, state):
+        busy[name] -= 1
+        there[name] = state
+
+    def forget(name, _error):
+        busy[name] -= 1
+
+    def settled(name, made, state):
+        busy[name] = busy.get(name, 0) + 1
+        made.then(lambda _: note(name, state), partial(forget, name))
+
+    for _ in range(120):
+        name = f"t{dice.randrange(8)}"
+        broken = dice.random() < 0.1
+        with suppress(KafkaError):
+            if dice.random() < 0.4 and held_back.work:
+                held_back.run_one()
+            elif dice.random() < 0.2:
+                clock.advance(minutes=1)
+            elif not there.get(name) and not busy.get(name):
+                settled(name, cluster.controller.create_topics([NewTopic(name, dice.choice([1, 300]))]), True)
+            elif there.get(name) and not busy.get(name):
+                settled(name, cluster.controller.delete_topics([cluster.metadata.topics[name]]), False)
+            if dice.random() < 0.7:
+                cluster.waits.advance()
+    broken = False
+    for _ in range(100):
+        cluster.waits.advance()
+        clock.advance(minutes=1)
+        if held_back.work:
+            held_back.run_one()
+
+    expected = {name for name, is_there in there.items() if is_there}
+    assert not any(busy.values())
+    assert set(cluster.metadata.topics) == expected
+    assert offsets == sorted(offsets)
+    assert set(new_cluster(files=files.crash(dice)).metadata.topics) == expected
