@@ -119,11 +119,16 @@ class Target:
         """Whether it says that it serves this API in this version; one that was not looked at may."""
         return not self.served or version in self.served.get(request.API_KEY, ())
 
+    def newest(self, request: type[Message], at_most: int) -> int:
+        """The newest version up to that which the broker serves as well; where there is none, asking in `at_most` will tell so."""
+        served = self.served.get(request.API_KEY, range(0))
+        return max((version for version in request.VERSIONS if version in served and version <= at_most), default=at_most)
+
     def _find_itself(self) -> None:
         versions = self.served.get(MetadataRequest.API_KEY, range(0))
         if not versions:
             return
-        nothing = MetadataRequest(topics=[], allow_auto_topic_creation=False)
+        nothing = MetadataRequest(topics=[])  # versions before 4 have no allow_auto_topic_creation
         try:
             brokers = self.ask(nothing, min(versions[-1], MetadataRequest.VERSIONS[-1])).brokers
         except (Unexpected, Malformed):  # it cannot tell; the checks of Metadata will find out why
@@ -209,11 +214,14 @@ class Target:
         topic.configs = [
             CreateTopicsRequest.CreatableTopicConfig(name=name.replace("_", "."), value=value) for name, value in configs.items()
         ]
-        answer = self.ask(CreateTopicsRequest(topics=[topic], timeout_ms=10_000), 7)
+        answer = self.ask(CreateTopicsRequest(topics=[topic], timeout_ms=10_000), self.newest(CreateTopicsRequest, 7))
         expect(answer.topics[0], error_code=ErrorCode.NONE)
         self._topics.append(topic.name)
         self.wait_for_leaders(topic.name, partitions)
-        return Topic(topic.name, answer.topics[0].topic_id, partitions)
+        topic_id = answer.topics[0].topic_id  # CreateTopics tells it from version 7 on, Metadata from 10 on
+        if topic_id == bytes(16):
+            topic_id = self.metadata(topic.name, version=self.newest(MetadataRequest, 12)).topics[0].topic_id
+        return Topic(topic.name, topic_id, partitions)
 
     def led_here(self, name: str, partitions: int = 1) -> CreateTopicsRequest.CreatableTopic:
         """What to ask for so that a topic has one replica, on the broker under test."""
@@ -247,7 +255,7 @@ class Target:
         wanted = [ListOffsetsRequest.ListOffsetsPartition(partition_index=index, timestamp=EARLIEST) for index in range(partitions)]
         request = ListOffsetsRequest(topics=[ListOffsetsRequest.ListOffsetsTopic(name=name, partitions=wanted)])
         while True:
-            answer = self.ask(request, 5)
+            answer = self.ask(request, self.newest(ListOffsetsRequest, 5))
             if all(one.error_code == 0 for one in answer.topics[0].partitions):
                 return
             if time.monotonic() > deadline:
@@ -284,20 +292,29 @@ class Target:
         records: bytes | None,
         *,
         partition: int = 0,
-        version: int = 12,
+        version: int | None = None,
         acks: int = ALL_REPLICAS,
         timeout_ms: int = 10_000,
     ) -> ProduceResponse.PartitionProduceResponse:
         """Send these bytes for one partition; what is answered for it."""
+        version = self.newest(ProduceRequest, 12) if version is None else version
         answer = self.ask(produce_request(topic, records, partition, acks, timeout_ms), version)
         return answer.responses[0].partition_responses[0]
 
     def fetch(
-        self, topic: Topic, offset: int = 0, *, partition: int = 0, version: int = 12, max_wait_ms: int = 0, max_bytes: int = 1 << 20
+        self,
+        topic: Topic,
+        offset: int = 0,
+        *,
+        partition: int = 0,
+        version: int | None = None,
+        max_wait_ms: int = 0,
+        max_bytes: int = 1 << 20,
     ) -> FetchResponse.PartitionData:
         """Fetch from one partition, without a session; what is answered for it."""
         part = FetchRequest.FetchPartition(partition=partition, fetch_offset=offset, partition_max_bytes=max_bytes)
         topics = [FetchRequest.FetchTopic(topic=topic.name, topic_id=topic.topic_id, partitions=[part])]
+        version = self.newest(FetchRequest, 12) if version is None else version
         answer = self.ask(FetchRequest(max_wait_ms=max_wait_ms, min_bytes=1, max_bytes=1 << 24, topics=topics), version)
         return answer.responses[0].partitions[0]
 
@@ -316,11 +333,12 @@ class Target:
                 offset = batch.next_offset
 
     def list_offsets(
-        self, topic: Topic, *, partition: int = 0, timestamp: int = LATEST, version: int = 7
+        self, topic: Topic, *, partition: int = 0, timestamp: int = LATEST, version: int | None = None
     ) -> ListOffsetsResponse.ListOffsetsPartitionResponse:
         """ListOffsets of one partition; what is answered for it."""
         part = ListOffsetsRequest.ListOffsetsPartition(partition_index=partition, timestamp=timestamp)
         topics = [ListOffsetsRequest.ListOffsetsTopic(name=topic.name, partitions=[part])]
+        version = self.newest(ListOffsetsRequest, 7) if version is None else version
         answer = self.ask(ListOffsetsRequest(replica_id=NOBODY, topics=topics), version)
         return answer.topics[0].partitions[0]
 
@@ -330,12 +348,17 @@ class Target:
         """Until the group has a coordinator that has loaded."""
         deadline = time.monotonic() + PATIENCE_S
         while True:
-            answer = self.ask(FindCoordinatorRequest(coordinator_keys=[group_id]), 4)
-            if answer.coordinators[0].error_code == 0:
+            if self._has_coordinator(group_id):
                 return
             if time.monotonic() > deadline:
-                raise Unexpected("the coordinator", "there", answer)
+                raise Unexpected("the coordinator", "there", self.exchanges[-1].response)
             time.sleep(0.05)
+
+    def _has_coordinator(self, group_id: str) -> bool:
+        version = self.newest(FindCoordinatorRequest, 4)
+        if version < 4:
+            return self.ask(FindCoordinatorRequest(key=group_id), version).error_code == ErrorCode.NONE
+        return self.ask(FindCoordinatorRequest(coordinator_keys=[group_id]), version).coordinators[0].error_code == ErrorCode.NONE
 
     def join(self, group_id: str, *, member_id: str = "", session_timeout_ms: int = 30_000, metadata: bytes = b"") -> Member:
         """Join a classic group alone (protocol type `consumer`, protocol `range`), the two steps of KIP-394 included."""
@@ -350,7 +373,7 @@ class Target:
                 rebalance_timeout_ms=session_timeout_ms,
                 protocols=[JoinGroupRequest.JoinGroupRequestProtocol(name="range", metadata=metadata)],
             )
-            answer = self.ask(request, 7)
+            answer = self.ask(request, self.newest(JoinGroupRequest, 7))
             if answer.error_code == ErrorCode.NONE:
                 return Member(group_id, answer.member_id, answer.generation_id, answer.leader, answer.protocol_name)
             expect_that(time.monotonic() < deadline, f"a member can join; it is answered {answer!r}")
@@ -366,7 +389,7 @@ class Target:
         request = SyncGroupRequest(
             group_id=member.group_id, generation_id=member.generation_id, member_id=member.member_id, assignments=[assignment]
         )
-        expect(self.ask(request, 3), error_code=ErrorCode.NONE)
+        expect(self.ask(request, self.newest(SyncGroupRequest, 3)), error_code=ErrorCode.NONE)
         return member
 
     # -- brokers that are stopped and started --------------------------------------------------------------------
@@ -434,8 +457,8 @@ class Target:
         for connection in self._connections:
             connection.close()
         self._connections.clear()
-        topics, self._topics = self._topics, []
-        groups, self._groups = self._groups, []
+        topics, self._topics = list(dict.fromkeys(self._topics)), []  # Kafka deletes no topic that a request names twice
+        groups, self._groups = list(dict.fromkeys(self._groups)), []
         configs, self._configs = self._configs, []
         afterwards, self._afterwards = self._afterwards, []
         for action in reversed(afterwards):
@@ -443,7 +466,7 @@ class Target:
                 action()
         try:
             if topics:
-                self.ask(DeleteTopicsRequest(topic_names=topics, timeout_ms=10_000), 5)
+                self.ask(DeleteTopicsRequest(topic_names=topics, timeout_ms=10_000), self.newest(DeleteTopicsRequest, 5))
             if groups:
                 self._delete_groups(groups)
             for resource_type, resource_name, name in configs:
@@ -457,13 +480,13 @@ class Target:
 
     def _delete_groups(self, groups: list[str]) -> None:
         """Whoever is a member leaves first, so that no session of a check is waited for."""
-        for found in self.ask(DescribeGroupsRequest(groups=groups), 5).groups:
+        for found in self.ask(DescribeGroupsRequest(groups=groups), self.newest(DescribeGroupsRequest, 5)).groups:
             members = [LeaveGroupRequest.MemberIdentity(member_id=one.member_id) for one in found.members]
             if members:
                 self.ask(LeaveGroupRequest(group_id=found.group_id, members=members), 3)
         if _CONSUMER_GROUP_DESCRIBE in self.served:
             self._leave_consumer_groups(groups)
-        self.ask(DeleteGroupsRequest(groups_names=groups), 2)
+        self.ask(DeleteGroupsRequest(groups_names=groups), self.newest(DeleteGroupsRequest, 2))
 
     def _leave_consumer_groups(self, groups: list[str]) -> None:
         """The same of groups by KIP-848, which the describing of classic groups does not show; LeaveGroup takes members of either kind out of them."""
