@@ -28,7 +28,10 @@ The memory behind it may be up to twice as much: buffers for large reads come in
 
 MAX_UNSENT_BYTES_FOR_FETCH = 192 * 1024 * 1024
 """What a Fetch leaves of MAX_UNSENT_BYTES: its answer has at most a third of what is left up to here, but a whole batch; where nothing is left it
-has no records, and comes after max_wait_ms. So those who take no answers do not close those who do."""
+has no records, and comes after max_wait_ms, or MAX_WAIT_FOR_ROOM_MS. So those who take no answers do not close those who do."""
+
+MAX_WAIT_FOR_ROOM_MS = 500
+"""A Fetch that finds no room waits no longer than this, however long it would wait for records: its client asks again."""
 
 UNSENT_BYTES_PER_COUNT = 32 * 1024 * 1024
 """So much is written until it is counted anew what of it still waits: to count after every answer would cost every answer."""

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from pykbroker.context import Context
 from pykbroker.fetch_sessions import INITIAL_EPOCH, FetchSession, Wanted
 from pykbroker.later import Later
+from pykbroker.limits import MAX_WAIT_FOR_ROOM_MS
 from pykbroker.partition import NO_EPOCH, Partition
 from pykbroker.protocol.errors import ErrorCode, KafkaError
 from pykbroker.protocol.messages import FetchRequest, FetchResponse
@@ -54,7 +55,8 @@ def handle(context: Context, request: FetchRequest) -> FetchResponse | Later[Fet
     fetch.read()
     if request.max_wait_ms <= 0 or fetch.is_urgent or fetch.byte_count >= fetch.min_bytes:
         return fetch.response()
-    return fetch.wait(request.max_wait_ms)
+    has_room = context.cluster.room_for_records > 0
+    return fetch.wait(request.max_wait_ms if has_room else min(request.max_wait_ms, MAX_WAIT_FOR_ROOM_MS))
 
 
 def failed(request: FetchRequest, error: ErrorCode) -> FetchResponse:

@@ -208,7 +208,9 @@ class MetadataLog:
 
     def _reopen_later(self, gone: UnifiedLog, pause_ms: int) -> None:
         def reopen() -> None:
-            in_turns(self._clock, self._reopen(gone, pause_ms))
+            done = in_turns(self._clock, self._reopen(gone, pause_ms))
+            if done is not None:
+                done.then(lambda _: None, lambda error: log.error("The metadata log cannot be opened anew", exc_info=error))
 
         self._clock.call_later(pause_ms, reopen)
 
