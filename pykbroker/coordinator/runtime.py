@@ -7,7 +7,7 @@ replay from the disk. Nothing is undone by hand.
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Generic, NamedTuple, Protocol, TypeVar
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pykbroker.cluster import Cluster
     from pykbroker.partition import Partition
     from pykbroker.storage.log import UnifiedLog
+    from pykbroker.storage.segment import LogSegment
 
 log = logging.getLogger("pykbroker.coordinator")
 
@@ -167,10 +168,20 @@ class CoordinatorRuntime(Generic[S]):
             self._cluster.clock.call_later(0, partial(self._load_on, shard, loading))
 
     def _loading(self, shard: Shard[S]) -> Iterator[None]:
-        state = self._new_state(shard)
         if shard.partition.log.offline is not None:
             raise KafkaError(ErrorCode.KAFKA_STORAGE_ERROR, f"Its log is offline: {shard.partition.log.offline}")
-        for count, record in enumerate(_records(shard.partition.log), 1):
+        state = None
+        while state is None:
+            state = yield from self._replayed(shard)
+        shard.state = state
+        self.run(shard, state.loaded)
+
+    def _replayed(self, shard: Shard[S]) -> Generator[None, None, S | None]:
+        """What its records make; None where the log was compacted meanwhile: its batches are not where they were, and some would be missed."""
+        state = self._new_state(shard)
+        partition_log = shard.partition.log
+        segments = list(partition_log.segments)
+        for count, record in enumerate(_records(segments), 1):
             try:
                 decoded = self._format.decode(record)
             except Malformed as error:
@@ -180,8 +191,9 @@ class CoordinatorRuntime(Generic[S]):
                 state.replay(decoded)
             if count >= RECORDS_LOADED_AT_ONCE and count % RECORDS_PER_LOADING_SLICE == 0:
                 yield
-        shard.state = state
-        self.run(shard, state.loaded)
+                if partition_log.segments != segments:
+                    return None
+        return state
 
     def _reload_later(self, shard: Shard[S]) -> None:
         if self.shards.get(shard.index) is shard and shard.reload is None:
@@ -304,8 +316,8 @@ class CoordinatorRuntime(Generic[S]):
         self._reload_later(shard)
 
 
-def _records(partition_log: "UnifiedLog") -> Iterator[Record]:
-    for segment in list(partition_log.segments):
+def _records(segments: "list[LogSegment]") -> Iterator[Record]:
+    for segment in segments:
         for _position, batch in segment.batches_from(0):
             if not batch.is_control:
                 yield from batch.records()

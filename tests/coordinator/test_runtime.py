@@ -5,12 +5,14 @@ from random import Random
 
 import pytest
 
+from pykbroker.coordinator import runtime
 from pykbroker.coordinator.group_records import GroupRecordFormat
 from pykbroker.coordinator.groups import partition_of
 from pykbroker.later import Later
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import GroupMetadataValue, OffsetCommitValue
 from pykbroker.protocol.records import Record
+from pykbroker.storage import cleaner
 from pykbroker.storage.memory_files import FaultyFiles, MemoryFiles
 
 
@@ -53,6 +55,26 @@ class Disk(FaultyFiles):
     def _fault(self, operation, name):
         if operation == self.broken and name.startswith("__consumer_offsets"):
             raise OSError(errno.EIO, "the disk is broken", name)
+
+
+def test_what_is_compacted_while_it_is_loaded_is_loaded_whole(new_kit, monkeypatch):
+    """All commits take the same room, so the place where the loading paused is the beginning of another record after the compaction."""
+    monkeypatch.setattr(runtime, "RECORDS_LOADED_AT_ONCE", 1000)
+    kit = new_kit(offsets_topic_num_partitions="1", log_cleaner_min_cleanable_ratio="0.01")
+    kit.find_coordinator("g")
+    groups = [f"g{number:04}" for number in range(2000)]
+    for group in groups[:500] + groups:
+        kit.commit(group, {("t", 0): int(group[1:])})
+    kit.cluster.logs.logs["__consumer_offsets", 0].roll(kit.clock.now_ms)
+    kit.restart()
+    assert kit.ask(kit.fetch_request("g"), 9).groups[0].error_code == ErrorCode.COORDINATOR_LOAD_IN_PROGRESS
+
+    log = kit.cluster.logs.logs["__consumer_offsets", 0]
+    size = log.size
+    assert [given for given in cleaner.clean(log, cleaner.cleanable(log, kit.clock.now_ms), kit.clock.now_ms) if given is not None]
+    assert log.size < size
+    kit.clock.advance(1)
+    assert [kit.committed(group) for group in groups] == [{("t", 0): number} for number in range(2000)]
 
 
 def stable_member(kit, group="g"):
