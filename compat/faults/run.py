@@ -15,6 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from compat.ending import run_to_its_end
 from compat.faults.catalogue import FAULTS
 from compat.faults.fault import Fault
 from pykbroker.compat.check import Check, all_checks
@@ -55,7 +56,7 @@ def _first_failure(checks: Sequence[Check]) -> Result | None:
 
 
 def _results(checks: Sequence[Check]) -> Iterator[Result]:
-    broker = KafkaBroker()
+    broker = KafkaBroker(seed=1)
     broker.start()
     host, _, port = broker.bootstrap.rpartition(":")
     target = Target(host, int(port))
@@ -94,4 +95,4 @@ def main(words: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    run_to_its_end(lambda: main(sys.argv[1:]))

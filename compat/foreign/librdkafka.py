@@ -57,12 +57,48 @@ def run(bootstrap: str, words: list[str], tell: Callable[[Outcome], None]) -> li
     """Every test that needs a broker."""
     numbers = [number for number in _numbers() if not words or any(word in number for word in words)]
     outcomes: list[Outcome] = []
+    children = _Children()
     with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
-        for found in pool.map(lambda number: _tried(number, bootstrap), numbers):
-            for outcome in found:
-                tell(outcome)
-            outcomes += found
+        try:
+            for found in pool.map(lambda number: _tried(number, bootstrap, children), numbers):
+                for outcome in found:
+                    tell(outcome)
+                outcomes += found
+        except BaseException:  # whoever interrupts does not wait for the tests that are left
+            pool.shutdown(wait=False, cancel_futures=True)
+            children.end()
+            raise
     return outcomes
+
+
+class _Children:
+    """The processes that run, so that all of them can be ended."""
+
+    def __init__(self) -> None:
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._over = False
+
+    def run(self, command: list[pathlib.Path | str], environment: dict[str, str]) -> tuple[bytes, int]:
+        """What it said, and its exit code. Raises TimeoutExpired, with what it had said."""
+        with subprocess.Popen(command, cwd=_runner().parent, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            self._running.add(process)
+            try:
+                if self._over:
+                    process.kill()
+                out, errors = process.communicate(timeout=NUMBER_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                out, errors = process.communicate()
+                raise subprocess.TimeoutExpired(command, NUMBER_TIMEOUT_S, out, errors) from None
+            finally:
+                self._running.discard(process)
+        return out + errors, process.returncode
+
+    def end(self) -> None:
+        """All of them, and those that would still begin."""
+        self._over = True
+        for process in list(self._running):
+            process.kill()
 
 
 def _source() -> pathlib.Path:
@@ -82,30 +118,25 @@ def _numbers() -> list[str]:
     return sorted({name[:4] for name in names if name[:4].isdigit() and name < "1000"})
 
 
-def _tried(number: str, bootstrap: str) -> list[Outcome]:
+def _tried(number: str, bootstrap: str, children: _Children) -> list[Outcome]:
     """What became of the tests with that number: of those that failed, at the second try."""
-    found = {outcome.test: outcome for outcome in _once(number, bootstrap)}
+    found = {outcome.test: outcome for outcome in _once(number, bootstrap, children)}
     for attempt in range(2, TRIES + 1):
         if all(outcome.status != FAILED for outcome in found.values()):
             break
-        for again in _once(number, bootstrap):
+        for again in _once(number, bootstrap, children):
             if found.get(again.test, again).status == FAILED:
                 again.tries = attempt
                 found[again.test] = again
     return list(found.values())
 
 
-def _once(number: str, bootstrap: str) -> list[Outcome]:
+def _once(number: str, bootstrap: str, children: _Children) -> list[Outcome]:
     with tempfile.TemporaryDirectory() as folder:
         started = time.monotonic()
-        command = [_runner(), "-p1", "-L", "-K", "-Q"]
-        environment = _environment(bootstrap, folder, number)
+        over, exit_code = "", 0
         try:
-            done = subprocess.run(
-                command, cwd=_runner().parent, env=environment, check=False, capture_output=True, timeout=NUMBER_TIMEOUT_S
-            )
-            said = done.stdout + done.stderr
-            over = ""
+            said, exit_code = children.run([_runner(), "-p1", "-L", "-K", "-Q"], _environment(bootstrap, folder, number))
         except subprocess.TimeoutExpired as expired:
             said = (expired.stdout or b"") + (expired.stderr or b"")
             over = f"not done after {NUMBER_TIMEOUT_S} s"
@@ -117,8 +148,8 @@ def _once(number: str, bootstrap: str) -> list[Outcome]:
     outcomes = [Outcome(name, status, seconds, _why(name, status, broken, lines)) for name, (status, seconds) in rows.items()]
     named = {outcome.test for outcome in outcomes}
     outcomes += [Outcome(name, FAILED, 0, _why(name, FAILED, broken, lines)) for name in broken if name not in named]
-    if done.returncode < 0 and not any(outcome.status == FAILED for outcome in outcomes):
-        outcomes.append(Outcome(f"{number}_*", FAILED, 0, f"ended by signal {-done.returncode}: {lines[-300:]}"))
+    if exit_code < 0 and not any(outcome.status == FAILED for outcome in outcomes):
+        outcomes.append(Outcome(f"{number}_*", FAILED, 0, f"ended by signal {-exit_code}: {lines[-300:]}"))
     return outcomes
 
 
