@@ -11,15 +11,26 @@ Results = Mapping[str, Mapping[str, Sequence[Outcome]]]
 
 
 def unexplained(results: Results, judge: str, ours: str, served: set[str]) -> list[tuple[str, Outcome]]:
-    """What passes on the judge, fails on ours, and waits for nothing."""
+    """What passes on the judge, does not on ours (it fails, is skipped, or never ran), and waits for nothing."""
     return [
         (suite, outcome)
         for suite, by_broker in results.items()
-        for outcome in by_broker.get(ours, ())
-        if outcome.status == FAILED
-        and _status(by_broker.get(judge, ()), outcome.test) in {PASSED, None}
+        for outcome in [*by_broker.get(ours, ()), *_lost(by_broker, judge, ours)]
+        if (outcome.status, _status(by_broker.get(judge, ()), outcome.test)) in _HELD_AGAINST_US
         and not waits_for(suite, outcome.test, served)
     ]
+
+
+_HELD_AGAINST_US = {(FAILED, PASSED), (FAILED, None), (SKIPPED, PASSED)}
+"""What became of a test on ours, and on the judge."""
+
+
+def _lost(by_broker: Mapping[str, Sequence[Outcome]], judge: str, ours: str) -> list[Outcome]:
+    """What the judge passed, and nobody has said anything of on ours."""
+    if ours not in by_broker:
+        return []
+    told = {outcome.test for outcome in by_broker[ours]}
+    return [Outcome(outcome.test, FAILED, detail="it did not run") for outcome in by_broker.get(judge, ()) if outcome.test not in told]
 
 
 def page(results: Results, reasons: Mapping[str, str], served: set[str]) -> str:

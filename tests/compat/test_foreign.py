@@ -20,7 +20,16 @@ def held_against_us(found: dict[str, dict[str, list[Outcome]]], served: set[str]
 def test_what_passes_on_kafka_has_to_pass_on_us() -> None:
     assert held_against_us(results(PASSED, FAILED), set()) == [NEEDS_NOTHING]
     assert held_against_us(results(PASSED, PASSED), set()) == []
-    assert held_against_us(results(PASSED, SKIPPED), set()) == []
+    assert held_against_us(results(PASSED, SKIPPED), set()) == [NEEDS_NOTHING]
+    assert held_against_us(results(SKIPPED, SKIPPED), set()) == []
+
+
+def test_what_passes_on_kafka_and_is_lost_on_us_is_held_against_us() -> None:
+    found = {
+        "librdkafka": {"Kafka": [Outcome(NEEDS_NOTHING, PASSED), Outcome("0001_multiobj", SKIPPED)], "ours": [Outcome("0002_x", PASSED)]}
+    }
+    assert held_against_us(found, set()) == [NEEDS_NOTHING]
+    assert held_against_us({"librdkafka": {"Kafka": [Outcome(NEEDS_NOTHING, PASSED)]}}, set()) == []
 
 
 def test_what_fails_on_kafka_too_is_not_held_against_us() -> None:
