@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from pykbroker.compat.connection import Connection, Exchange
 from pykbroker.compat.expectations import NotServed, Unexpected, expect, expect_that
 from pykbroker.compat.security import PLAINTEXT, Security
+from pykbroker.protocol.codec import encode
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import (
     ApiVersionsRequest,
@@ -25,6 +26,7 @@ from pykbroker.protocol.messages import (
     FetchRequest,
     FetchResponse,
     FindCoordinatorRequest,
+    FindCoordinatorResponse,
     IncrementalAlterConfigsRequest,
     JoinGroupRequest,
     LeaveGroupRequest,
@@ -38,7 +40,7 @@ from pykbroker.protocol.messages import (
     SyncGroupRequest,
 )
 from pykbroker.protocol.records import DEFAULT_PROPERTIES, BatchProperties, NewRecord, Record, batches, build_batch
-from pykbroker.protocol.wire import Malformed
+from pykbroker.protocol.wire import Malformed, Unencodable
 
 if TYPE_CHECKING:
     from pykbroker.compat.switch import Switch
@@ -55,6 +57,7 @@ PATIENCE_S = 20.0
 RESTART_S = 60.0
 _KEPT_EXCHANGES = 6
 _DELETE = 1
+_COORDINATOR_TO_COME = (ErrorCode.COORDINATOR_LOAD_IN_PROGRESS, ErrorCode.COORDINATOR_NOT_AVAILABLE, ErrorCode.NOT_COORDINATOR)
 _CONSUMER_GROUP_DESCRIBE = 69
 
 
@@ -74,6 +77,18 @@ class Member(NamedTuple):
     generation_id: int
     leader_id: str
     protocol_name: str | None
+
+
+class Coordinator(NamedTuple):
+    """What FindCoordinator answered, in whatever version."""
+
+    error_code: int
+    node_id: int
+
+    @classmethod
+    def of(cls, found: FindCoordinatorResponse | FindCoordinatorResponse.Coordinator) -> "Coordinator":
+        """That which is on top, or of one key."""
+        return cls(found.error_code, found.node_id)
 
 
 class Target:
@@ -119,10 +134,18 @@ class Target:
         """Whether it says that it serves this API in this version; one that was not looked at may."""
         return not self.served or version in self.served.get(request.API_KEY, ())
 
-    def newest(self, request: type[Message], at_most: int) -> int:
-        """The newest version up to that which the broker serves as well; where there is none, asking in `at_most` will tell so."""
+    def newest(self, request: type[Message] | Message, at_most: int, at_least: int = 0) -> int:
+        """The newest version from `at_least` to `at_most` that the broker serves as well, and that has the fields of the request, where one is given.
+
+        Where there is none, asking in `at_most` will tell so.
+        """
+        served = reversed(self.versions(request, at_least, at_most))
+        return next((version for version in served if _fits(request, version)), at_most)
+
+    def versions(self, request: type[Message] | Message, first: int, last: int) -> list[int]:
+        """Those versions of an API that the broker serves."""
         served = self.served.get(request.API_KEY, range(0))
-        return max((version for version in request.VERSIONS if version in served and version <= at_most), default=at_most)
+        return [version for version in request.VERSIONS if version in served and first <= version <= last]
 
     def _find_itself(self) -> None:
         versions = self.served.get(MetadataRequest.API_KEY, range(0))
@@ -164,6 +187,10 @@ class Target:
             self._shared = None
             raise
 
+    def ask_newest(self, request: "Request[R]", at_most: int, at_least: int = 0) -> R:
+        """Ask in the `newest` of these versions."""
+        return self.ask(request, self.newest(request, at_most, at_least))
+
     def _connected(self, host: str, port: int, security: Security | None = None) -> Connection:
         return Connection(host, port, self._keep, self._deadline, security or self.security, serves=self.serves)
 
@@ -197,7 +224,7 @@ class Target:
             name = self.new_name(what)
             if not self.has_neighbours:
                 return name
-            found = self.ask(FindCoordinatorRequest(key_type=key_type, coordinator_keys=[name]), 4).coordinators[0]
+            found = self.find_coordinator(name, key_type)
             if found.error_code == ErrorCode.NONE and found.node_id == self.node_id:
                 return name
             if time.monotonic() > deadline:
@@ -214,13 +241,13 @@ class Target:
         topic.configs = [
             CreateTopicsRequest.CreatableTopicConfig(name=name.replace("_", "."), value=value) for name, value in configs.items()
         ]
-        answer = self.ask(CreateTopicsRequest(topics=[topic], timeout_ms=10_000), self.newest(CreateTopicsRequest, 7))
+        answer = self.ask_newest(CreateTopicsRequest(topics=[topic], timeout_ms=10_000), 7)
         expect(answer.topics[0], error_code=ErrorCode.NONE)
         self._topics.append(topic.name)
         self.wait_for_leaders(topic.name, partitions)
         topic_id = answer.topics[0].topic_id  # CreateTopics tells it from version 7 on, Metadata from 10 on
         if topic_id == bytes(16):
-            topic_id = self.metadata(topic.name, version=self.newest(MetadataRequest, 12)).topics[0].topic_id
+            topic_id = self.metadata(topic.name).topics[0].topic_id
         return Topic(topic.name, topic_id, partitions)
 
     def led_here(self, name: str, partitions: int = 1) -> CreateTopicsRequest.CreatableTopic:
@@ -255,17 +282,23 @@ class Target:
         wanted = [ListOffsetsRequest.ListOffsetsPartition(partition_index=index, timestamp=EARLIEST) for index in range(partitions)]
         request = ListOffsetsRequest(topics=[ListOffsetsRequest.ListOffsetsTopic(name=name, partitions=wanted)])
         while True:
-            answer = self.ask(request, self.newest(ListOffsetsRequest, 5))
+            answer = self.ask_newest(request, 5)
             if all(one.error_code == 0 for one in answer.topics[0].partitions):
                 return
             if time.monotonic() > deadline:
                 raise Unexpected("the leaders of a new topic", "in office", answer.topics[0].partitions)
             time.sleep(0.02)
 
-    def metadata(self, *names: str, version: int = 12) -> MetadataResponse:
+    def metadata(self, *names: str, version: int | None = None) -> MetadataResponse:
         """Metadata of these topics, without making them; of all where none is named."""
         topics = [MetadataRequest.MetadataRequestTopic(name=name) for name in names] if names else None
-        return self.ask(MetadataRequest(topics=topics, allow_auto_topic_creation=False), version)
+        request = MetadataRequest(topics=topics, allow_auto_topic_creation=False)
+        return self.ask(request, self.newest(request, 12) if version is None else version)
+
+    def delete_topic(self, name: str) -> None:
+        """Delete a topic, and insist on it."""
+        answer = self.ask_newest(DeleteTopicsRequest(topic_names=[name], timeout_ms=10_000), 5)
+        expect(answer.responses[0], error_code=ErrorCode.NONE)
 
     # -- records -------------------------------------------------------------------------------------------------
 
@@ -344,21 +377,26 @@ class Target:
 
     # -- groups --------------------------------------------------------------------------------------------------
 
-    def wait_for_coordinator(self, group_id: str) -> None:
-        """Until the group has a coordinator that has loaded."""
-        deadline = time.monotonic() + PATIENCE_S
-        while True:
-            if self._has_coordinator(group_id):
-                return
-            if time.monotonic() > deadline:
-                raise Unexpected("the coordinator", "there", self.exchanges[-1].response)
-            time.sleep(0.05)
-
-    def _has_coordinator(self, group_id: str) -> bool:
-        version = self.newest(FindCoordinatorRequest, 4)
+    def find_coordinator(self, key: str, key_type: int = GROUP) -> Coordinator:
+        """Who coordinates a group or a transactional id."""
+        request = FindCoordinatorRequest
+        version = self.newest(request, 4, at_least=1 if key_type else 0)
         if version < 4:
-            return self.ask(FindCoordinatorRequest(key=group_id), version).error_code == ErrorCode.NONE
-        return self.ask(FindCoordinatorRequest(coordinator_keys=[group_id]), version).coordinators[0].error_code == ErrorCode.NONE
+            return Coordinator.of(self.ask(request(key=key, key_type=key_type), version))
+        return Coordinator.of(self.ask(request(coordinator_keys=[key], key_type=key_type), version).coordinators[0])
+
+    def wait_for_coordinator(self, group_id: str) -> None:
+        """Until the group has a coordinator that has loaded: on a new cluster a broker is named before it has taken office."""
+        eventually(lambda: self._coordinated(group_id), lambda found: found, "the group's coordinator is there and has loaded")
+
+    def _coordinated(self, group_id: str) -> bool:
+        found = self.find_coordinator(group_id)
+        if found.error_code != ErrorCode.NONE:
+            return False
+        elsewhere = self.has_neighbours and found.node_id != self.node_id
+        if elsewhere or DescribeGroupsRequest.API_KEY not in self.served:
+            return True
+        return self.ask_newest(DescribeGroupsRequest(groups=[group_id]), 5).groups[0].error_code not in _COORDINATOR_TO_COME
 
     def join(self, group_id: str, *, member_id: str = "", session_timeout_ms: int = 30_000, metadata: bytes = b"") -> Member:
         """Join a classic group alone (protocol type `consumer`, protocol `range`), the two steps of KIP-394 included."""
@@ -373,7 +411,7 @@ class Target:
                 rebalance_timeout_ms=session_timeout_ms,
                 protocols=[JoinGroupRequest.JoinGroupRequestProtocol(name="range", metadata=metadata)],
             )
-            answer = self.ask(request, self.newest(JoinGroupRequest, 7))
+            answer = self.ask_newest(request, 7)
             if answer.error_code == ErrorCode.NONE:
                 return Member(group_id, answer.member_id, answer.generation_id, answer.leader, answer.protocol_name)
             expect_that(time.monotonic() < deadline, f"a member can join; it is answered {answer!r}")
@@ -389,7 +427,7 @@ class Target:
         request = SyncGroupRequest(
             group_id=member.group_id, generation_id=member.generation_id, member_id=member.member_id, assignments=[assignment]
         )
-        expect(self.ask(request, self.newest(SyncGroupRequest, 3)), error_code=ErrorCode.NONE)
+        expect(self.ask_newest(request, 3), error_code=ErrorCode.NONE)
         return member
 
     # -- brokers that are stopped and started --------------------------------------------------------------------
@@ -466,7 +504,7 @@ class Target:
                 action()
         try:
             if topics:
-                self.ask(DeleteTopicsRequest(topic_names=topics, timeout_ms=10_000), self.newest(DeleteTopicsRequest, 5))
+                self.ask_newest(DeleteTopicsRequest(topic_names=topics, timeout_ms=10_000), 5)
             if groups:
                 self._delete_groups(groups)
             for resource_type, resource_name, name in configs:
@@ -474,26 +512,30 @@ class Target:
                 one = IncrementalAlterConfigsRequest.AlterConfigsResource(
                     resource_type=resource_type, resource_name=resource_name, configs=[change]
                 )
-                self.ask(IncrementalAlterConfigsRequest(resources=[one]), 1)
+                self.ask_newest(IncrementalAlterConfigsRequest(resources=[one]), 1)
         except Exception:  # noqa: BLE001 - the next check has a new connection, and finds by itself what the broker is like
             self.close()
 
     def _delete_groups(self, groups: list[str]) -> None:
         """Whoever is a member leaves first, so that no session of a check is waited for."""
-        for found in self.ask(DescribeGroupsRequest(groups=groups), self.newest(DescribeGroupsRequest, 5)).groups:
-            members = [LeaveGroupRequest.MemberIdentity(member_id=one.member_id) for one in found.members]
-            if members:
-                self.ask(LeaveGroupRequest(group_id=found.group_id, members=members), 3)
+        for found in self.ask_newest(DescribeGroupsRequest(groups=groups), 5).groups:
+            self._leave(found.group_id, [one.member_id for one in found.members])
         if _CONSUMER_GROUP_DESCRIBE in self.served:
             self._leave_consumer_groups(groups)
-        self.ask(DeleteGroupsRequest(groups_names=groups), self.newest(DeleteGroupsRequest, 2))
+        self.ask_newest(DeleteGroupsRequest(groups_names=groups), 2)
 
     def _leave_consumer_groups(self, groups: list[str]) -> None:
         """The same of groups by KIP-848, which the describing of classic groups does not show; LeaveGroup takes members of either kind out of them."""
         for found in self.ask(ConsumerGroupDescribeRequest(group_ids=groups), 0).groups:
-            members = [LeaveGroupRequest.MemberIdentity(member_id=one.member_id) for one in found.members]
-            if members:
-                self.ask(LeaveGroupRequest(group_id=found.group_id, members=members), 3)
+            self._leave(found.group_id, [one.member_id for one in found.members])
+
+    def _leave(self, group_id: str, member_ids: list[str]) -> None:
+        if self.versions(LeaveGroupRequest, 3, 5) and member_ids:
+            members = [LeaveGroupRequest.MemberIdentity(member_id=member_id) for member_id in member_ids]
+            self.ask_newest(LeaveGroupRequest(group_id=group_id, members=members), 3)
+            return
+        for member_id in member_ids:
+            self.ask_newest(LeaveGroupRequest(group_id=group_id, member_id=member_id), 2)
 
     def close(self) -> None:
         """Let go of the broker."""
@@ -509,6 +551,17 @@ def produce_request(
     data = ProduceRequest.PartitionProduceData(index=partition, records=records)
     topics = [ProduceRequest.TopicProduceData(name=topic.name, topic_id=topic.topic_id, partition_data=[data])]
     return ProduceRequest(acks=acks, timeout_ms=timeout_ms, topic_data=topics)
+
+
+def _fits(request: type[Message] | Message, version: int) -> bool:
+    """Whether a version has every field that a request makes use of."""
+    if isinstance(request, type):
+        return True
+    try:
+        encode(request, version)
+    except Unencodable:
+        return False
+    return True
 
 
 def eventually(look: Callable[[], T], holds: Callable[[T], bool], sentence: str) -> T:

@@ -5,17 +5,17 @@ from pykbroker.compat.connection import Connection
 from pykbroker.compat.expectations import expect, expect_equal
 from pykbroker.compat.steps.classic_members import commit_request, protocols_of
 from pykbroker.compat.steps.clusters import THREE
-from pykbroker.compat.target import Target, Topic, eventually
+from pykbroker.compat.target import Target, eventually
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import (
     ConsumerGroupHeartbeatRequest,
     DeleteGroupsRequest,
     DescribeGroupsRequest,
-    FindCoordinatorRequest,
     HeartbeatRequest,
     JoinGroupRequest,
     LeaveGroupRequest,
     ListGroupsRequest,
+    OffsetCommitRequest,
     OffsetDeleteRequest,
     OffsetFetchRequest,
     SyncGroupRequest,
@@ -29,8 +29,7 @@ def coordinator_of(target: Target, group_id: str) -> int:
     """The broker that coordinates a group."""
 
     def found() -> int:
-        (one,) = target.ask(FindCoordinatorRequest(coordinator_keys=[group_id]), 4).coordinators
-        return one.node_id
+        return target.find_coordinator(group_id).node_id
 
     return eventually(found, lambda node_id: node_id >= 0, "the group has a coordinator")
 
@@ -57,13 +56,13 @@ def members_astray_are_told_so(target: Target) -> None:
     )
     synced = SyncGroupRequest(group_id=group_id, generation_id=1, member_id=MEMBER, protocol_type="workers", protocol_name="range")
 
-    for version in range(10):
+    for version in target.versions(join, 0, 9):
         expect(other.ask(join, version), error_code=ASTRAY, members=[])
-    for version in range(6):
+    for version in target.versions(synced, 0, 5):
         expect(other.ask(synced, version), error_code=ASTRAY, assignment=b"")
-    for version in range(5):
+    for version in target.versions(HeartbeatRequest, 0, 4):
         expect(other.ask(HeartbeatRequest(group_id=group_id, generation_id=1, member_id=MEMBER), version), error_code=ASTRAY)
-    for version in range(6):
+    for version in target.versions(LeaveGroupRequest, 0, 5):
         leave = LeaveGroupRequest(group_id=group_id, member_id=MEMBER)
         if version >= 3:
             leave = LeaveGroupRequest(group_id=group_id, members=[LeaveGroupRequest.MemberIdentity(member_id=MEMBER)])
@@ -77,19 +76,20 @@ def groups_are_told_of_where_they_live(target: Target) -> None:
     """
     group_id = target.new_group()
     home, other = target.connect(coordinator_of(target, group_id)), elsewhere(target, group_id)
-    _committed(home, group_id, target.new_topic())
+    _committed(target, home, group_id)
 
-    for version in range(7):
+    for version in target.versions(DescribeGroupsRequest, 0, 6):
         (found,) = other.ask(DescribeGroupsRequest(groups=[group_id]), version).groups
         expect(found, error_code=ASTRAY, group_id=group_id, group_state="", members=[])
-    for version in range(3):
+    for version in target.versions(DeleteGroupsRequest, 0, 2):
         (deleted,) = other.ask(DeleteGroupsRequest(groups_names=[group_id]), version).results
         expect(deleted, error_code=ASTRAY, group_id=group_id)
     for connection, expected in ((home, 1), (other, 0)):
-        listed = connection.ask(ListGroupsRequest(), 5)
+        listed = connection.ask(ListGroupsRequest(), target.newest(ListGroupsRequest, 5))
         expect(listed, error_code=ErrorCode.NONE)
         expect_equal("how often the group is listed", sum(one.group_id == group_id for one in listed.groups), expected)
-    expect(home.ask(DeleteGroupsRequest(groups_names=[group_id]), 2).results[0], error_code=ErrorCode.NONE)
+    deletion = DeleteGroupsRequest(groups_names=[group_id])
+    expect(home.ask(deletion, target.newest(deletion, 2)).results[0], error_code=ErrorCode.NONE)
 
 
 @check("G-32c", api=("OffsetCommit", "OffsetFetch", "OffsetDelete"), needs=THREE)
@@ -100,14 +100,14 @@ def offsets_are_kept_where_the_group_lives(target: Target) -> None:
     group_id, topic = target.new_group(), target.new_topic()
     other = elsewhere(target, group_id)
 
-    for version in range(2, 11):
+    for version in target.versions(OffsetCommitRequest, 2, 10):
         committed = other.ask(commit_request(group_id, topic, {0: 5}), version)
         expect(committed.topics[0].partitions[0], error_code=ASTRAY)
-    for version in range(2, 8):
+    for version in target.versions(OffsetFetchRequest, 2, 7):
         asked = OffsetFetchRequest.OffsetFetchRequestTopic(name=topic.name, partition_indexes=[0])
         fetched = other.ask(OffsetFetchRequest(group_id=group_id, topics=[asked]), version)
         expect(fetched, error_code=ASTRAY, topics=[])
-    for version in range(8, 11):
+    for version in target.versions(OffsetFetchRequest, 8, 10):
         wanted = OffsetFetchRequest.OffsetFetchRequestTopics(name=topic.name, topic_id=topic.topic_id, partition_indexes=[0])
         group = OffsetFetchRequest.OffsetFetchRequestGroup(group_id=group_id, topics=[wanted])
         answer = other.ask(OffsetFetchRequest(groups=[group]), version)
@@ -135,10 +135,11 @@ def members_of_consumer_groups_astray_are_told_so(target: Target, version: int) 
     expect(answer, error_code=ASTRAY, error_message=None)
 
 
-def _committed(home: Connection, group_id: str, topic: Topic) -> None:
+def _committed(target: Target, home: Connection, group_id: str) -> None:
     """A group that has nothing but an offset."""
+    request = commit_request(group_id, target.new_topic(), {0: 1})
 
     def error() -> int:
-        return home.ask(commit_request(group_id, topic, {0: 1}), 9).topics[0].partitions[0].error_code
+        return home.ask(request, target.newest(request, 9)).topics[0].partitions[0].error_code
 
     eventually(error, lambda found: found == ErrorCode.NONE, "the coordinator takes a commit")

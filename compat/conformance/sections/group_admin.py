@@ -43,7 +43,7 @@ NOBODY = {"node_id": -1, "host": "", "port": -1}
 def simple_group(target: Target) -> str:
     """A group that has nothing but an offset."""
     group_id = ready_group(target)
-    answer = target.ask(commit_request(group_id, target.new_topic(), {0: 1}), 9)
+    answer = target.ask_newest(commit_request(group_id, target.new_topic(), {0: 1}), 9)
     expect(answer.topics[0].partitions[0], error_code=ErrorCode.NONE)
     return group_id
 
@@ -139,7 +139,7 @@ def a_group_in_a_rebalance_is_described_by_halves(target: Target, version: int) 
 def a_consumer_group_is_no_classic_group(target: Target, version: int) -> None:
     """Given DescribeGroups of a consumer group, it is Dead; v6 says GROUP_ID_NOT_FOUND, and that it is not a classic group. KIP-1043."""
     group_id = ready_group(target)
-    joined = target.ask(
+    joined = target.ask_newest(
         ConsumerGroupHeartbeatRequest(
             group_id=group_id,
             member_id=target.new_name("member"),
@@ -224,9 +224,9 @@ def a_deleted_groups_offsets_are_gone(target: Target) -> None:
     """Given a group with offsets that is deleted, it has none then. KIP-229."""
     group_id = simple_group(target)
 
-    expect(target.ask(DeleteGroupsRequest(groups_names=[group_id]), 2).results[0], error_code=ErrorCode.NONE)
+    expect(target.ask_newest(DeleteGroupsRequest(groups_names=[group_id]), 2).results[0], error_code=ErrorCode.NONE)
 
-    answer = target.ask(OffsetFetchRequest(group_id=group_id, topics=None), 7)
+    answer = target.ask_newest(OffsetFetchRequest(group_id=group_id, topics=None), 7)
     expect(answer, error_code=ErrorCode.NONE, topics=[])
 
 
@@ -234,7 +234,7 @@ def a_deleted_groups_offsets_are_gone(target: Target) -> None:
 def ids_given_out_keep_no_group(target: Target, version: int) -> None:
     """Given a group where somebody was only given an id, it is deleted. KIP-394."""
     newcomer = Participant(target, ready_group(target))
-    newcomer.member_id = newcomer.try_to_join().member_id
+    newcomer.be_given_an_id()
 
     answer = target.ask(DeleteGroupsRequest(groups_names=[newcomer.group_id]), version)
 
@@ -330,17 +330,22 @@ def a_share_coordinator_is_asked_for_by_its_key(target: Target, version: int) ->
 @check("G-31", api="FindCoordinator")
 def a_coordinator_is_there_soon(target: Target) -> None:
     """Given FindCoordinator on a fresh cluster, COORDINATOR_NOT_AVAILABLE with nobody's address until __consumer_offsets is there, and then a broker."""
-    request = FindCoordinatorRequest(coordinator_keys=[target.new_group()])
+    group_id = target.new_group()
     deadline = time.monotonic() + PATIENCE_S
-    while (found := _only(target.ask(request, 4))).error_code != ErrorCode.NONE:
+    while (found := _coordinator_of(target, group_id)).error_code != ErrorCode.NONE:
         expect(found, error_code=ErrorCode.COORDINATOR_NOT_AVAILABLE, error_message=NULL_OR_EMPTY, **NOBODY)
         expect_that(time.monotonic() < deadline, "there is a coordinator after some seconds")
         time.sleep(0.05)
 
-    expect(found, key=request.coordinator_keys[0], node_id=one_of(*(one.node_id for one in target.metadata("none").brokers)))
-    expect_that(gather(target, Participant(target, request.coordinator_keys[0]))[0].member_id, "it coordinates")
+    expect(found, node_id=one_of(*(one.node_id for one in target.metadata("none").brokers)))
+    target.wait_for_coordinator(group_id)
+    expect_that(gather(target, Participant(target, group_id))[0].member_id, "it coordinates")
 
 
-def _only(answer: FindCoordinatorResponse) -> FindCoordinatorResponse.Coordinator:
-    expect_equal("the number of entries", len(answer.coordinators), 1)
+def _coordinator_of(target: Target, group_id: str) -> FindCoordinatorResponse | FindCoordinatorResponse.Coordinator:
+    version = target.newest(FindCoordinatorRequest, 4)
+    if version < 4:
+        return target.ask(FindCoordinatorRequest(key=group_id), version)
+    answer = target.ask(FindCoordinatorRequest(coordinator_keys=[group_id]), version)
+    expect_equal("the keys", [one.key for one in answer.coordinators], [group_id])
     return answer.coordinators[0]

@@ -16,7 +16,7 @@ from pykbroker.compat.steps.classic_members import (
 )
 from pykbroker.compat.target import Target
 from pykbroker.protocol.errors import ErrorCode
-from pykbroker.protocol.messages import LeaveGroupResponse
+from pykbroker.protocol.messages import LeaveGroupRequest, LeaveGroupResponse
 
 STATIC = ("JoinGroup", "SyncGroup", "Heartbeat", "DescribeGroups")
 LEAVE = ("LeaveGroup", *STATIC)
@@ -36,9 +36,10 @@ def come_back(target: Target, gone: Participant) -> Participant:
 
 
 def leave(
-    target: Target, member: Participant, member_id: str, instance_id: str | None, version: int = 5
+    target: Target, member: Participant, member_id: str, instance_id: str | None, version: int | None = None
 ) -> LeaveGroupResponse.MemberResponse:
     """LeaveGroup of one, and what is answered for it."""
+    version = target.newest(LeaveGroupRequest, 5, at_least=3) if version is None else version
     answer = target.ask(leave_request(member.group_id, member_id, instance_id=instance_id), version)
     expect(answer, error_code=ErrorCode.NONE)
     return answer.members[0]

@@ -76,7 +76,7 @@ def a_sync_of_another_generation_is_refused(target: Target, version: int) -> Non
         expect_refused(member.sync(version=version, generation_id=generation_id), ErrorCode.ILLEGAL_GENERATION)
 
 
-@check("G-13b", api=GROUPS, versions="0-5")
+@check("G-13b", api=(*SYNC, "Heartbeat"), versions="0-5")
 def nobody_syncs_while_members_join(target: Target, version: int) -> None:
     """Given PreparingRebalance, SyncGroup of this generation is REBALANCE_IN_PROGRESS and of another one ILLEGAL_GENERATION."""
     leader, follower = pair(target)
@@ -108,7 +108,7 @@ def who_is_no_member_cannot_sync(target: Target, version: int) -> None:
     """Given SyncGroup for an unknown group, or by an unknown member, or by one that was only given an id, UNKNOWN_MEMBER_ID."""
     member = alone(target)
     pending = Participant(target, member.group_id)
-    pending.member_id = pending.try_to_join().member_id
+    pending.be_given_an_id()
     pending.generation_id = 1
 
     expect_refused(member.sync(version=version, group_id=ready_group(target)), ErrorCode.UNKNOWN_MEMBER_ID)
@@ -180,7 +180,7 @@ def an_id_given_out_starts_no_rebalance(target: Target) -> None:
     member = alone(target)
     newcomer = Participant(target, member.group_id)
 
-    expect(newcomer.try_to_join(), error_code=ErrorCode.MEMBER_ID_REQUIRED)
+    newcomer.be_given_an_id()
 
     expect(member.heartbeat(), error_code=ErrorCode.NONE)
     expect_state(target, member.group_id, "Stable")
@@ -205,7 +205,7 @@ def who_is_no_member_has_no_heartbeat(target: Target, version: int) -> None:
     """Given Heartbeat for an unknown group, or of an unknown member or one only given an id, UNKNOWN_MEMBER_ID, whatever the generation is."""
     member = alone(target)
     pending = Participant(target, member.group_id)
-    pending.member_id = pending.try_to_join().member_id
+    pending.be_given_an_id()
 
     expect(member.heartbeat(version, group_id=ready_group(target)), error_code=ErrorCode.UNKNOWN_MEMBER_ID)
     expect(member.heartbeat(version, member_id=NEVER_ISSUED, generation_id=77), error_code=ErrorCode.UNKNOWN_MEMBER_ID)
@@ -263,10 +263,11 @@ def a_commit_keeps_the_member(target: Target) -> None:
 def asking_for_offsets_does_not_keep_the_member(target: Target) -> None:
     """Given a member that fetches offsets more often than its session timeout, and nothing else, it is removed."""
     member = alone(target, session_timeout_ms=600)
+    asked = OffsetFetchRequest(group_id=member.group_id, topics=[])
     started = time.monotonic()
     while described(target, member.group_id).group_state == "Stable" and time.monotonic() < started + 3:
         time.sleep(0.1)
-        member.connection.ask(OffsetFetchRequest(group_id=member.group_id, topics=[]), 5)
+        member.connection.ask(asked, target.newest(asked, 5))
 
     expect(member.heartbeat(), error_code=ErrorCode.UNKNOWN_MEMBER_ID)
     expect_seconds("the session", time.monotonic() - started, 0.6, 2.0)
@@ -325,7 +326,7 @@ def leaving_needs_a_group(target: Target, version: int) -> None:
 def an_id_given_out_can_be_given_back(target: Target, version: int) -> None:
     """Given an id from MEMBER_ID_REQUIRED, LeaveGroup with it is NONE, and nobody can join with it then. KIP-394."""
     pending = Participant(target, ready_group(target))
-    pending.member_id = pending.try_to_join().member_id
+    pending.be_given_an_id()
 
     answer = pending.leave(version)
 

@@ -27,7 +27,6 @@ from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import (
     ConsumerGroupHeartbeatRequest,
     ConsumerProtocolSubscription,
-    DeleteTopicsRequest,
     OffsetDeleteRequest,
     OffsetDeleteResponse,
     OffsetFetchRequest,
@@ -344,7 +343,7 @@ def a_member_id_matters_to_no_classic_group(target: Target) -> None:
 def a_member_of_a_consumer_group_is_known(target: Target, version: int) -> None:
     """Given OffsetFetch v9+ of a consumer group, an unknown member is UNKNOWN_MEMBER_ID and a wrong epoch STALE_MEMBER_EPOCH; null and -1 ask nothing. KIP-848."""
     group_id, member_id = ready_group(target), target.new_name("member")
-    joined = target.ask(consumer_heartbeat(group_id, member_id, ["none"]), 1)
+    joined = target.ask_newest(consumer_heartbeat(group_id, member_id, ["none"]), 1)
     expect(joined, error_code=ErrorCode.NONE)
 
     cases: list[tuple[str | None, int, ErrorCode]] = [
@@ -416,8 +415,7 @@ def a_deleted_topic_has_no_offsets(target: Target) -> None:
     doomed, other, group_id = target.new_topic(), target.new_topic(), ready_group(target)
     commit(target, group_id, doomed, {0: 1})
     commit(target, group_id, other, {0: 2})
-    deleted = target.ask(DeleteTopicsRequest(topic_names=[doomed.name], timeout_ms=10_000), 5)
-    expect(deleted.responses[0], error_code=ErrorCode.NONE)
+    target.delete_topic(doomed.name)
     deadline = time.monotonic() + PATIENCE_S
 
     while (found := all_offsets_of(target, group_id)).keys() != {(other.name, 0)}:
@@ -526,7 +524,7 @@ def offsets_are_deleted_one_by_one(target: Target) -> None:
 def a_consumer_groups_topics_are_kept(target: Target) -> None:
     """Given a consumer group that is subscribed to a topic, OffsetDelete is GROUP_SUBSCRIBED_TO_TOPIC for it. KIP-848."""
     topic, group_id = target.new_topic(), ready_group(target)
-    expect(target.ask(consumer_heartbeat(group_id, target.new_name("member"), [topic.name]), 1), error_code=ErrorCode.NONE)
+    expect(target.ask_newest(consumer_heartbeat(group_id, target.new_name("member"), [topic.name]), 1), error_code=ErrorCode.NONE)
 
     answer = delete_offsets(target, group_id, (topic.name, [0]))
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 from pykbroker.compat.check import Settings
-from pykbroker.compat.expectations import Unexpected, expect, expect_equal, expect_that
+from pykbroker.compat.expectations import NOT_EMPTY, Unexpected, expect, expect_equal, expect_that
 from pykbroker.compat.target import PATIENCE_S, Target, Topic
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import (
@@ -48,6 +48,7 @@ class Participant:
         session_timeout_ms: int = 10_000,
         rebalance_timeout_ms: int = 10_000,
     ) -> None:
+        self.target = target
         self.connection = target.connect()
         self.group_id = group_id
         self.instance_id = instance_id
@@ -73,23 +74,37 @@ class Participant:
         )
         return _changed(request, changes)
 
-    def try_to_join(self, version: int = 9, **changes: object) -> JoinGroupResponse:
+    def try_to_join(self, version: int | None = None, **changes: object) -> JoinGroupResponse:
         """One JoinGroup and its answer, whatever it is; success is remembered."""
-        return self._remember(self.connection.ask(self.join_request(**changes), version))
+        request = self.join_request(**changes)
+        return self._remember(self.connection.ask(request, self._version_to_join(request) if version is None else version))
 
-    def ask_to_join(self, version: int = 9) -> None:
+    def be_given_an_id(self) -> str:
+        """Ask to join without an id, and no more: who was only given an id is no member yet (KIP-394)."""
+        request = self.join_request()
+        answer = self.connection.ask(request, self.target.newest(request, 9, at_least=4))
+        expect(answer, error_code=ErrorCode.MEMBER_ID_REQUIRED, member_id=NOT_EMPTY)
+        self.member_id = answer.member_id
+        return answer.member_id
+
+    def _version_to_join(self, request: JoinGroupRequest) -> int:
+        return self.target.newest(request, 9)
+
+    def ask_to_join(self, version: int | None = None) -> None:
         """Send a JoinGroup (both steps of KIP-394 where they are needed), and do not wait for its last answer."""
+        version = self._version_to_join(self.join_request()) if version is None else version
         if not self.member_id and self.instance_id is None and version >= 4:
             answer = self.connection.ask(self.join_request(), version)
             expect(answer, error_code=ErrorCode.MEMBER_ID_REQUIRED)
             self.member_id = answer.member_id
         self.connection.send(self.join_request(), version)
 
-    def joined(self, version: int = 9) -> JoinGroupResponse:
+    def joined(self, version: int | None = None) -> JoinGroupResponse:
         """The answer to `ask_to_join`, whatever it is."""
-        return self._remember(self.connection.receive(self.join_request(), version))
+        request = self.join_request()
+        return self._remember(self.connection.receive(request, self._version_to_join(request) if version is None else version))
 
-    def join(self, version: int = 9) -> JoinGroupResponse:
+    def join(self, version: int | None = None) -> JoinGroupResponse:
         """Join, and insist on it."""
         self.ask_to_join(version)
         answer = self.joined(version)
@@ -103,7 +118,7 @@ class Participant:
 
     # -- SyncGroup and what follows ------------------------------------------------------------------------------
 
-    def sync_request(self, assignments: Mapping[str, bytes] | None = None, version: int = 5, **changes: object) -> SyncGroupRequest:
+    def sync_request(self, version: int, assignments: Mapping[str, bytes] | None = None, **changes: object) -> SyncGroupRequest:
         """Its SyncGroup; from v5 on it names the protocol."""
         request = SyncGroupRequest(
             group_id=self.group_id,
@@ -119,20 +134,24 @@ class Participant:
             request.protocol_type, request.protocol_name = self.protocol_type, next(iter(self.protocols))
         return _changed(request, changes)
 
-    def sync(self, assignments: Mapping[str, bytes] | None = None, version: int = 5, **changes: object) -> SyncGroupResponse:
+    def sync(self, assignments: Mapping[str, bytes] | None = None, version: int | None = None, **changes: object) -> SyncGroupResponse:
         """SyncGroup and its answer, whatever it is."""
-        return self.connection.ask(self.sync_request(assignments, version, **changes), version)
+        version = self._version(SyncGroupRequest, 5) if version is None else version
+        return self.connection.ask(self.sync_request(version, assignments, **changes), version)
 
-    def ask_to_sync(self, assignments: Mapping[str, bytes] | None = None, version: int = 5) -> None:
+    def ask_to_sync(self, assignments: Mapping[str, bytes] | None = None, version: int | None = None) -> None:
         """Send a SyncGroup, and do not wait."""
-        self.connection.send(self.sync_request(assignments, version), version)
+        version = self._version(SyncGroupRequest, 5) if version is None else version
+        self.connection.send(self.sync_request(version, assignments), version)
 
-    def synced(self, version: int = 5) -> SyncGroupResponse:
+    def synced(self, version: int | None = None) -> SyncGroupResponse:
         """The answer to `ask_to_sync`."""
-        return self.connection.receive(self.sync_request(None, version), version)
+        version = self._version(SyncGroupRequest, 5) if version is None else version
+        return self.connection.receive(self.sync_request(version), version)
 
-    def heartbeat(self, version: int = 4, **changes: object) -> HeartbeatResponse:
+    def heartbeat(self, version: int | None = None, **changes: object) -> HeartbeatResponse:
         """Heartbeat and its answer."""
+        version = self._version(HeartbeatRequest, 4) if version is None else version
         request = HeartbeatRequest(
             group_id=self.group_id,
             generation_id=self.generation_id,
@@ -150,17 +169,23 @@ class Participant:
                 raise Unexpected("the group", "rebalancing", answer)
             time.sleep(0.02)
 
-    def leave(self, version: int = 5) -> LeaveGroupResponse:
+    def leave(self, version: int | None = None) -> LeaveGroupResponse:
         """LeaveGroup by its member id, and its answer."""
+        version = self.target.newest(LeaveGroupRequest, 5) if version is None else version
         return self.connection.ask(leave_request(self.group_id, self.member_id, version=version), version)
 
-    def commit(self, topic: Topic, offset: int, *, partition: int = 0, version: int = 9, **changes: object) -> int:
+    def commit(self, topic: Topic, offset: int, *, partition: int = 0, version: int | None = None, **changes: object) -> int:
         """Commit one offset as this member; the error code."""
+        version = self._version(OffsetCommitRequest, 9, with_instances=7) if version is None else version
         request = commit_request(self.group_id, topic, {partition: offset})
         request.generation_id_or_member_epoch, request.member_id = self.generation_id, self.member_id
         request.group_instance_id = self.instance_id if version >= 7 else None
         answer: OffsetCommitResponse = self.connection.ask(_changed(request, changes), version)
         return answer.topics[0].partitions[0].error_code
+
+    def _version(self, request: type[Message], at_most: int, *, with_instances: int = 3) -> int:
+        """The newest version; a static member needs one that has instance ids."""
+        return self.target.newest(request, at_most, at_least=with_instances if self.instance_id is not None else 0)
 
 
 # -- groups as a whole -------------------------------------------------------------------------------------------
@@ -170,11 +195,6 @@ def ready_group(target: Target) -> str:
     """The id of a group that is not there, and whose coordinator is."""
     group_id = target.new_group()
     target.wait_for_coordinator(group_id)
-    deadline = time.monotonic() + PATIENCE_S
-    while (found := described(target, group_id)).error_code != ErrorCode.NONE:
-        if time.monotonic() > deadline:
-            raise Unexpected("the coordinator", "loaded", found)
-        time.sleep(0.05)
     return group_id
 
 
@@ -231,8 +251,9 @@ def alone(target: Target, **options: int) -> Participant:
     return member
 
 
-def described(target: Target, group_id: str, version: int = 5) -> DescribeGroupsResponse.DescribedGroup:
+def described(target: Target, group_id: str, version: int | None = None) -> DescribeGroupsResponse.DescribedGroup:
     """DescribeGroups of one group; below v6 a group that is not there is Dead, without an error."""
+    version = target.newest(DescribeGroupsRequest, 5) if version is None else version
     return target.ask(DescribeGroupsRequest(groups=[group_id]), version).groups[0]
 
 
@@ -270,7 +291,7 @@ def broker_setting(target: Target, name: str) -> str:
     resource = DescribeConfigsRequest.DescribeConfigsResource(
         resource_type=_BROKER, resource_name=str(target.node_id), configuration_keys=[name]
     )
-    found = target.ask(DescribeConfigsRequest(resources=[resource]), 4).results[0]
+    found = target.ask_newest(DescribeConfigsRequest(resources=[resource]), 4).results[0]
     expect(found, error_code=ErrorCode.NONE)
     return found.configs[0].value or ""
 

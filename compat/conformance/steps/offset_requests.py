@@ -26,15 +26,21 @@ NOTHING = Offset(-1, NO_EPOCH, "", ErrorCode.NONE)
 """A partition without a commit."""
 
 
-def commit(target: Target, group_id: str, topic: Topic, offsets: Mapping[int, int], version: int = 9, *, metadata: str | None = "") -> None:
+def commit(
+    target: Target, group_id: str, topic: Topic, offsets: Mapping[int, int], version: int | None = None, *, metadata: str | None = ""
+) -> None:
     """Commit from outside of any generation, and insist on it."""
-    answer = target.ask(commit_request(group_id, topic, offsets, metadata=metadata), version)
+    request = commit_request(group_id, topic, offsets, metadata=metadata)
+    answer = target.ask(request, target.newest(request, 9) if version is None else version)
     errors = {one.partition_index: one.error_code for one in answer.topics[0].partitions}
     expect_equal("the errors of OffsetCommit", errors, dict.fromkeys(offsets, ErrorCode.NONE))
 
 
-def offsets_of(target: Target, group_id: str, topic: Topic, partitions: Sequence[int] = (0,), version: int = 9) -> dict[int, Offset]:
+def offsets_of(
+    target: Target, group_id: str, topic: Topic, partitions: Sequence[int] = (0,), version: int | None = None
+) -> dict[int, Offset]:
     """OffsetFetch of one topic, which the answer must name as the version does (by id from v10 on)."""
+    version = target.newest(OffsetFetchRequest, 9) if version is None else version
     if version < 8:
         old = OffsetFetchRequest.OffsetFetchRequestTopic(name=topic.name, partition_indexes=list(partitions))
         answer = target.ask(OffsetFetchRequest(group_id=group_id, topics=[old]), version)
@@ -49,8 +55,9 @@ def offsets_of(target: Target, group_id: str, topic: Topic, partitions: Sequence
     return {one.partition_index: _offset(one) for one in group.topics[0].partitions}
 
 
-def all_offsets_of(target: Target, group_id: str, version: int = 9) -> dict[tuple[str | bytes, int], int]:
+def all_offsets_of(target: Target, group_id: str, version: int | None = None) -> dict[tuple[str | bytes, int], int]:
     """Every committed offset of a group by topic (its id from v10 on) and partition."""
+    version = target.newest(OffsetFetchRequest, 9, at_least=2) if version is None else version
     if version < 8:
         answer = target.ask(OffsetFetchRequest(group_id=group_id, topics=None), version)
         expect(answer, error_code=ErrorCode.NONE)
