@@ -68,7 +68,7 @@ def _is_avoided(request: Message, field: Field, wrong: Any) -> bool:
             return not -_LARGEST_SESSION_ID < wrong <= _LARGEST_SESSION_ID
         case "max_bytes":
             return bool(wrong < 0 < getattr(request, "session_epoch", 0))
-    return _NEVER_THAT.get((type(request).__name__, field.name)) == wrong
+    return bool(_NEVER_THAT.get((type(request).__name__, field.name)) == wrong)
 
 
 def _spoil_array(chance: random.Random, request: Message, struct: Struct, field: Field, value: object) -> None:
