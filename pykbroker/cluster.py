@@ -16,7 +16,7 @@ from pykbroker.coordinator.groups import GroupCoordinator
 from pykbroker.fetch_sessions import FetchSessions
 from pykbroker.later import Later
 from pykbroker.limits import MAX_ARRAY_ELEMENTS_PER_REQUEST
-from pykbroker.log_directory import LogDirectory, topic_id_text
+from pykbroker.log_directory import LogDirectory, PartitionId, topic_id_text
 from pykbroker.metadata import Metadata
 from pykbroker.metadata.controller import Controller
 from pykbroker.metadata.log import MetadataLog
@@ -26,7 +26,7 @@ from pykbroker.protocol.apis import API_BY_KEY
 from pykbroker.protocol.codec import decoder
 from pykbroker.protocol.errors import ErrorCode, KafkaError
 from pykbroker.protocol.header import API_VERSIONS, PRODUCE, RequestHeader, read_request_header, response_frame
-from pykbroker.protocol.messages import ConfigRecord, Message, ProduceRequest, ProduceResponse
+from pykbroker.protocol.messages import ConfigRecord, Message, ProduceRequest, ProduceResponse, RemoveTopicRecord
 from pykbroker.protocol.wire import Buffer, Malformed, Unencodable
 from pykbroker.storage.checkpoints import META_PROPERTIES, CheckpointDamaged, read_properties, write_properties
 
@@ -79,8 +79,12 @@ class Cluster:
         self._identify()
         self.logs.open()
         self.metadata_log.open(clean=self.logs.was_clean)
+        deleted: list[PartitionId] = []
         for offset, record in self.metadata_log.replay():
+            if isinstance(record, RemoveTopicRecord):
+                deleted += _partitions_of(self.metadata.topics_by_id[record.topic_id])
             self.replay(offset, record)
+        self.logs.finish_deletions(deleted)
         self.controller.start()
         if not self.logs.was_clean:
             self.logs.open_all(self._partitions())
@@ -90,8 +94,8 @@ class Cluster:
         self.groups.start()
         self.logs.start_housekeeping(self._partitions)
 
-    def _partitions(self) -> list[tuple[str, int, bytes]]:
-        return [(topic.name, partition.index, topic.topic_id) for topic in self.metadata.topics.values() for partition in topic.partitions]
+    def _partitions(self) -> list[PartitionId]:
+        return [one for topic in self.metadata.topics.values() for one in _partitions_of(topic)]
 
     def stop(self) -> None:
         """Everything to disk, and the mark that says that the stop was clean, if it was."""
@@ -236,6 +240,10 @@ class Cluster:
         settle: Callable[[Response], None] = lambda settled: answer.settle(self._answer(header, module, request, settled))  # noqa: E731
         response.then(settle, lambda error: settle(self._failed(module, request, error)))
         return answer.value if answer.settled else answer
+
+
+def _partitions_of(topic: "Topic") -> list[PartitionId]:
+    return [(topic.name, partition.index, topic.topic_id) for partition in topic.partitions]
 
 
 _MOST_KEPT_ERRORS = 100

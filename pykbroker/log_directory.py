@@ -87,6 +87,21 @@ class LogDirectory:
             if name.endswith("-delete"):
                 self.files.delete(name)
 
+    def finish_deletions(self, partitions: Iterable[PartitionId]) -> None:
+        """Of topics whose deletion was decided: what a crash has left of them goes. A directory that says that it is another topic's stays."""
+        present = set(self.files.list(""))
+        for topic, partition, topic_id in partitions:
+            directory = f"{topic}-{partition}"
+            if directory not in present:
+                continue
+            try:
+                written_id = checkpoints.read_partition_metadata(self.files, directory)
+            except checkpoints.CheckpointDamaged:
+                continue
+            if written_id == topic_id_text(topic_id):
+                self._forget_offsets((topic, partition))
+                self._delete(directory)
+
     def log_of(self, topic: str, partition: int, topic_id: bytes) -> UnifiedLog:
         """The log of a partition, opened when it is first asked for: made where it is new, recovered where the last stop was not clean.
 

@@ -9,6 +9,7 @@ from pykbroker.clock import VirtualClock
 from pykbroker.config import Configuration
 from pykbroker.later import Later
 from pykbroker.log_directory import LogDirectory
+from pykbroker.metadata.controller import NewTopic
 from pykbroker.protocol.errors import KafkaError
 from pykbroker.protocol.records import BatchProperties, NewRecord, batches, build_batch
 from pykbroker.storage import loader
@@ -340,3 +341,29 @@ def test_a_damaged_recovery_checkpoint_costs_a_longer_start_and_nothing_else(fil
     directory = opened(files, clock)
     assert values(directory.log_of("t", 0, TOPIC_ID)) == [b"1"]
     assert "recovery-point-offset-checkpoint is damaged" in caplog.text
+
+
+def test_a_start_finishes_deletions_that_a_crash_has_cut_short(new_cluster, caplog):
+    """The decision is written down before the directories go; a topic of the same name, made since, loses nothing."""
+    memory = MemoryFiles()
+    dying = False
+
+    def fault(operation, name):
+        if dying and operation == "rename" and name in {"gone-0", "anew-0"}:
+            raise OSError(errno.EIO, "the broker dies here", name)
+
+    cluster = new_cluster(files=FaultyFiles(memory, fault))
+    for name in ("gone", "anew", "other"):
+        cluster.controller.create_topics([NewTopic(name, 1, 1)])
+        write(cluster.metadata.partition(name, 0).log, cluster.clock, b"k", b"1")
+    dying = True
+    cluster.controller.delete_topics([cluster.metadata.topics[name] for name in ("gone", "anew")])
+    assert "gone-0" in memory.list("")
+    dying = False
+    cluster.controller.create_topics([NewTopic("anew", 1, 1)])
+    write(cluster.metadata.partition("anew", 0).log, cluster.clock, b"k", b"2")
+
+    cluster = new_cluster(files=memory)
+    assert "gone-0" not in memory.list("")
+    assert values(cluster.metadata.partition("anew", 0).log) == [b"2"]
+    assert values(cluster.metadata.partition("other", 0).log) == [b"1"]
