@@ -73,7 +73,11 @@ class LogDirectory:
 
     def open(self) -> None:
         """Read what the last stop left, and clean up after deletions that it interrupted."""
-        self.was_clean = checkpoints.take_clean_shutdown_mark(self.files)
+        try:
+            self.was_clean = checkpoints.take_clean_shutdown_mark(self.files)
+        except checkpoints.CheckpointDamaged:
+            self.was_clean = False  # a mark that cannot be read promises nothing
+            self.files.delete(checkpoints.CLEAN_SHUTDOWN)
         self._start_offsets = checkpoints.read_offsets(self.files, checkpoints.LOG_START_OFFSETS)
         self._cleaned_up_to = checkpoints.read_offsets(self.files, checkpoints.CLEANED)
         self._written_cleaned = dict(self._cleaned_up_to)

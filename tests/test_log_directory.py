@@ -343,6 +343,18 @@ def test_a_damaged_recovery_checkpoint_costs_a_longer_start_and_nothing_else(fil
     assert "recovery-point-offset-checkpoint is damaged" in caplog.text
 
 
+def test_a_mark_of_a_clean_stop_that_cannot_be_read_promises_nothing(files, clock):
+    directory = opened(files, clock)
+    write(directory.log_of("t", 0, TOPIC_ID), clock, b"k", b"1")
+    directory.close(1)
+    files.put(".kafka_cleanshutdown", b"\xff")
+
+    directory = opened(files, clock)
+    assert not directory.was_clean
+    assert ".kafka_cleanshutdown" not in files.list("")
+    assert values(directory.log_of("t", 0, TOPIC_ID)) == [b"1"]
+
+
 def test_a_start_finishes_deletions_that_a_crash_has_cut_short(new_cluster, caplog):
     """The decision is written down before the directories go; a topic of the same name, made since, loses nothing."""
     memory = MemoryFiles()
