@@ -20,6 +20,7 @@ from pykbroker.protocol.messages import (
     ApiVersionsRequest,
     ConsumerGroupDescribeRequest,
     CreateTopicsRequest,
+    CreateTopicsResponse,
     DeleteGroupsRequest,
     DeleteTopicsRequest,
     DescribeGroupsRequest,
@@ -245,10 +246,18 @@ class Target:
         expect(answer.topics[0], error_code=ErrorCode.NONE)
         self._topics.append(topic.name)
         self.wait_for_leaders(topic.name, partitions)
-        topic_id = answer.topics[0].topic_id  # CreateTopics tells it from version 7 on, Metadata from 10 on
-        if topic_id == bytes(16):
-            topic_id = self.metadata(topic.name).topics[0].topic_id
-        return Topic(topic.name, topic_id, partitions)
+        return Topic(topic.name, self.topic_id_of(answer.topics[0]), partitions)
+
+    def topic_id_of(self, created: CreateTopicsResponse.CreatableTopicResult) -> bytes:
+        """The id of a new topic, which CreateTopics tells from version 7 on and Metadata from 10 on; nothing but zeros where both are older."""
+        if any(created.topic_id):
+            return created.topic_id
+        there = eventually(
+            lambda: self.metadata(created.name).topics[0],
+            lambda found: found.error_code == ErrorCode.NONE,
+            "the new topic is in the metadata",
+        )
+        return there.topic_id
 
     def led_here(self, name: str, partitions: int = 1) -> CreateTopicsRequest.CreatableTopic:
         """What to ask for so that a topic has one replica, on the broker under test."""

@@ -258,11 +258,11 @@ def some_rights_imply_describe_configs(target: Target) -> None:
 
     for operation in (ALTER_CONFIGS, ALL, DESCRIBE_CONFIGS):
         acl = allow(user, operation, TOPIC, topic.name)
-        expect(user.ask(request, 4).results[0], error_code=ErrorCode.NONE, configs=NOT_EMPTY)
+        expect(user.ask_newest(request, 4).results[0], error_code=ErrorCode.NONE, configs=NOT_EMPTY)
         take_away(target, acl)
     for operation in (ALTER, DESCRIBE, READ, WRITE):
         allow(user, operation, TOPIC, topic.name)
-        expect(user.ask(request, 4).results[0], error_code=ErrorCode.TOPIC_AUTHORIZATION_FAILED, configs=[])
+        expect(user.ask_newest(request, 4).results[0], error_code=ErrorCode.TOPIC_AUTHORIZATION_FAILED, configs=[])
 
 
 @check("Z-04c", api=APIS, needs=NEEDS)
@@ -340,4 +340,4 @@ def _asks_for(user: User, topic: str) -> int:
     """What ListOffsets says to that user, who has to have Describe on the topic."""
     part = ListOffsetsRequest.ListOffsetsPartition(partition_index=0, timestamp=-1)
     request = ListOffsetsRequest(topics=[ListOffsetsRequest.ListOffsetsTopic(name=topic, partitions=[part])])
-    return user.ask(request, 7).topics[0].partitions[0].error_code
+    return user.ask_newest(request, 7).topics[0].partitions[0].error_code

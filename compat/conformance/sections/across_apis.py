@@ -196,9 +196,9 @@ def features_and_heartbeats_without_error_have_no_message(target: Target) -> Non
         topic_partitions=[],
     )
 
-    features = target.ask(UpdateFeaturesRequest(timeout_ms=10_000), 1)
-    joined = target.ask(heartbeat, 1)
-    target.ask(ConsumerGroupHeartbeatRequest(group_id=group, member_id=member, member_epoch=LEAVING), 1)
+    features = target.ask_newest(UpdateFeaturesRequest(timeout_ms=10_000), 1)
+    joined = target.ask_newest(heartbeat, 1)
+    target.ask_newest(ConsumerGroupHeartbeatRequest(group_id=group, member_id=member, member_epoch=LEAVING), 1)
 
     expect(features, error_code=ErrorCode.NONE, error_message=None)
     expect(joined, error_code=ErrorCode.NONE, error_message=None, member_id=member)

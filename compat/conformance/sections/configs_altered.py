@@ -25,7 +25,7 @@ from pykbroker.compat.steps.configs import (
 from pykbroker.compat.target import Target, Topic, eventually
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.header import read_response
-from pykbroker.protocol.messages import AlterConfigsRequest, AlterConfigsResponse, CreateTopicsRequest, DeleteTopicsRequest
+from pykbroker.protocol.messages import AlterConfigsRequest, AlterConfigsResponse, CreateTopicsRequest
 
 FROM_TOPIC, FROM_DEFAULT, UNKNOWN_TYPE = 1, 5, 0
 RETENTION_MS = "604800000"
@@ -336,10 +336,10 @@ def the_default_set_is_an_override_of_that_topic_alone(target: Target, version: 
         lambda source: source == FROM_TOPIC,
         "the source is the topic",
     )
-    expect(target.ask(DeleteTopicsRequest(topic_names=[topic.name], timeout_ms=10_000), 5).responses[0], error_code=ErrorCode.NONE)
+    target.delete_topic(topic.name)
     creation = CreateTopicsRequest.CreatableTopic(name=topic.name, num_partitions=1, replication_factor=1)
     request = CreateTopicsRequest(topics=[creation], timeout_ms=10_000)
-    eventually(lambda: target.ask(request, 7).topics[0].error_code, lambda error: error == 0, "the topic can be made again")
+    eventually(lambda: target.ask_newest(request, 7).topics[0].error_code, lambda error: error == 0, "the topic can be made again")
 
     def is_new(found: Described) -> bool:
         return found.error_code == 0 and FROM_TOPIC not in {one.config_source for one in found.configs}

@@ -95,7 +95,7 @@ def no_more_replicas_are_waited_for_than_there_are(target: Target, version: int)
 def the_next_look_at_old_segments_heeds_retention_ms(target: Target) -> None:
     """Given a record of half an hour ago on a topic that keeps it, retention.ms set to a minute takes it. KIP-226."""
     topic = target.new_topic(retention_ms="-1")
-    expect(_produce(target, topic, b"x", 12, timestamp=now_ms() - HALF_AN_HOUR_MS), error_code=ErrorCode.NONE)
+    expect(_produce(target, topic, b"x", None, timestamp=now_ms() - HALF_AN_HOUR_MS), error_code=ErrorCode.NONE)
     time.sleep(2 * RETENTION_CHECK_S)
     expect(target.list_offsets(topic, timestamp=EARLIEST), offset=0)
 
@@ -332,7 +332,7 @@ def what_belongs_to_a_listener_is_set_with_its_prefix(target: Target, version: i
 
 
 def _produce(
-    target: Target, topic: Topic, value: bytes, version: int, *, key: bytes | None = b"key", timestamp: int | None = None
+    target: Target, topic: Topic, value: bytes, version: int | None, *, key: bytes | None = b"key", timestamp: int | None = None
 ) -> ProduceResponse.PartitionProduceResponse:
     now = int(time.time() * 1000) if timestamp is None else timestamp
     return target.produce_batch(topic, build_batch([NewRecord(value, key, timestamp=now)]), version=version)

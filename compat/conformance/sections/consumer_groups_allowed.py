@@ -55,8 +55,8 @@ def allow(user: User, resource_type: int, name: str, operation: int) -> None:
         operation=operation,
         permission_type=ALLOW,
     )
-    user.target.afterwards(lambda: user.target.ask(DeleteAclsRequest(filters=[taken]), 3))
-    expect(user.target.ask(CreateAclsRequest(creations=[granted]), 3).results[0], error_code=ErrorCode.NONE)
+    user.target.afterwards(lambda: user.target.ask_newest(DeleteAclsRequest(filters=[taken]), 3))
+    expect(user.target.ask_newest(CreateAclsRequest(creations=[granted]), 3).results[0], error_code=ErrorCode.NONE)
     asked = DescribeAclsRequest(
         resource_type_filter=resource_type,
         resource_name_filter=name,
@@ -66,7 +66,7 @@ def allow(user: User, resource_type: int, name: str, operation: int) -> None:
         operation=operation,
         permission_type=ALLOW,
     )
-    eventually(lambda: user.target.ask(asked, 3).resources, bool, "the ACL is there")
+    eventually(lambda: user.target.ask_newest(asked, 3).resources, bool, "the ACL is there")
 
 
 # -- C-05, C-14: what a user may ------------------------------------------------------------------------------------------
@@ -174,4 +174,4 @@ def without_its_feature_the_protocol_is_not_spoken(target: Target) -> None:
 def update(target: Target, level: int, upgrade_type: int) -> None:
     """Bring group.version to that level."""
     change = UpdateFeaturesRequest.FeatureUpdateKey(feature=GROUP_VERSION, max_version_level=level, upgrade_type=upgrade_type)
-    expect(target.ask(UpdateFeaturesRequest(timeout_ms=10_000, feature_updates=[change]), 2), error_code=ErrorCode.NONE)
+    expect(target.ask_newest(UpdateFeaturesRequest(timeout_ms=10_000, feature_updates=[change]), 2), error_code=ErrorCode.NONE)

@@ -26,7 +26,7 @@ from pykbroker.compat.steps.consumer_members import (
 )
 from pykbroker.compat.target import Target, Topic, eventually
 from pykbroker.protocol.errors import ErrorCode
-from pykbroker.protocol.messages import CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest
+from pykbroker.protocol.messages import CreatePartitionsRequest, CreateTopicsRequest
 
 GROWING = (*HEARTBEAT, "CreatePartitions")
 
@@ -327,7 +327,7 @@ def new_partitions_are_assigned_by_heartbeats_alone(target: Target) -> None:
     member = member_of_all(target, topic)
     epoch = member.epoch
     more = CreatePartitionsRequest.CreatePartitionsTopic(name=topic.name, count=3, assignments=None)
-    expect(target.ask(CreatePartitionsRequest(topics=[more], timeout_ms=10_000), 3).results[0], error_code=ErrorCode.NONE)
+    expect(target.ask_newest(CreatePartitionsRequest(topics=[more], timeout_ms=10_000), 3).results[0], error_code=ErrorCode.NONE)
 
     member.wait_for(all_of(Topic(topic.name, topic.topic_id, 3)))
 
@@ -343,8 +343,7 @@ def a_deleted_topic_leaves_the_assignment(target: Target) -> None:
     member.join()
     member.wait_for(all_of(deleted, staying))
     epoch = member.epoch
-    answer = target.ask(DeleteTopicsRequest(topic_names=[deleted.name], timeout_ms=10_000), 5)
-    expect(answer.responses[0], error_code=ErrorCode.NONE)
+    target.delete_topic(deleted.name)
 
     member.wait_for(all_of(staying))
 
@@ -399,7 +398,7 @@ def a_group_goes_through_its_states(target: Target, version: int) -> None:
 def create(target: Target, name: str, partitions: int) -> Topic:
     """Create a topic of that name; it is deleted after the check."""
     topic = CreateTopicsRequest.CreatableTopic(name=name, num_partitions=partitions, replication_factor=1)
-    answer = target.ask(CreateTopicsRequest(topics=[topic], timeout_ms=10_000), 7)
+    answer = target.ask_newest(CreateTopicsRequest(topics=[topic], timeout_ms=10_000), 7)
     expect(answer.topics[0], error_code=ErrorCode.NONE, name=name)
     target.forget_after(name)
-    return Topic(name, answer.topics[0].topic_id, partitions)
+    return Topic(name, target.topic_id_of(answer.topics[0]), partitions)

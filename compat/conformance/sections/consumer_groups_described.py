@@ -130,13 +130,13 @@ def groups_of_two_kinds_do_not_mix(target: Target) -> None:
     """
     shared, consumed = ready_group(target), member_of_all(target, topic_for_groups(target))
     sharing = ShareGroupHeartbeatRequest(group_id=shared, member_id=target.new_name("member"), subscribed_topic_names=["none"])
-    expect(target.ask(sharing, 1), error_code=ErrorCode.NONE, member_id=sharing.member_id, member_epoch=2)
+    expect(target.ask_newest(sharing, 1), error_code=ErrorCode.NONE, member_id=sharing.member_id, member_epoch=2)
 
     consumer = ConsumerMember(target, shared, ["none"]).try_to_join()
     sharing.group_id = consumed.group_id
-    sharer = target.ask(sharing, 1)
+    sharer = target.ask_newest(sharing, 1)
     sharing.group_id, sharing.member_epoch = shared, -1
-    target.ask(sharing, 1)
+    target.ask_newest(sharing, 1)
 
     expect_refused(consumer, NOT_FOUND, f"{shared} is not a consumer group")
     expect(sharer, error_code=NOT_FOUND, member_id=None)

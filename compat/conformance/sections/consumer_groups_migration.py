@@ -238,12 +238,12 @@ def a_classic_member_does_not_join_a_share_group(target: Target, version: int) -
     """Given JoinGroup to a share group with members, INCONSISTENT_GROUP_PROTOCOL. KIP-932."""
     group_id = ready_group(target)
     sharing = ShareGroupHeartbeatRequest(group_id=group_id, member_id=target.new_name("member"), subscribed_topic_names=["none"])
-    expect(target.ask(sharing, 1), error_code=ErrorCode.NONE, member_id=sharing.member_id)
+    expect(target.ask_newest(sharing, 1), error_code=ErrorCode.NONE, member_id=sharing.member_id)
 
     answer = Participant(target, group_id, protocol_type="consumer").try_to_join(version)
 
     sharing.member_epoch = -1
-    expect(target.ask(sharing, 1), error_code=ErrorCode.NONE)
+    expect(target.ask_newest(sharing, 1), error_code=ErrorCode.NONE)
     expect(answer, error_code=ErrorCode.INCONSISTENT_GROUP_PROTOCOL, members=[])
 
 

@@ -28,10 +28,10 @@ def topic_on(target: Target, *replicas: int, **configs: str) -> Topic:
     topic = CreateTopicsRequest.CreatableTopic(name=target.new_name("topic"), num_partitions=-1, replication_factor=-1)
     topic.assignments = [CreateTopicsRequest.CreatableReplicaAssignment(partition_index=0, broker_ids=list(replicas))]
     topic.configs = [CreateTopicsRequest.CreatableTopicConfig(name=name.replace("_", "."), value=value) for name, value in configs.items()]
-    answer = target.ask(CreateTopicsRequest(topics=[topic], timeout_ms=10_000), 7)
+    answer = target.ask_newest(CreateTopicsRequest(topics=[topic], timeout_ms=10_000), 7)
     expect(answer.topics[0], error_code=ErrorCode.NONE)
     target.forget_after(topic.name)
-    made = Topic(topic.name, answer.topics[0].topic_id, 1)
+    made = Topic(topic.name, target.topic_id_of(answer.topics[0]), 1)
     leader_of(target, made, replicas[0])
     return made
 
@@ -48,7 +48,7 @@ def leader_of(target: Target, topic: Topic, wanted: int) -> None:
 def elect(target: Target, topic: Topic, election: int) -> ErrorCode:
     """ElectLeaders of its partition; what is answered for it."""
     wanted = ElectLeadersRequest.TopicPartitions(topic=topic.name, partitions=[0])
-    answer = target.ask(ElectLeadersRequest(election_type=election, topic_partitions=[wanted], timeout_ms=10_000), 2)
+    answer = target.ask_newest(ElectLeadersRequest(election_type=election, topic_partitions=[wanted], timeout_ms=10_000), 2)
     found = answer.replica_election_results[0].partition_result[0]
     expect(found, error_message=NOT_EMPTY)
     return ErrorCode(found.error_code)
@@ -96,8 +96,8 @@ def a_dead_broker_is_told_where_it_is_asked_for(target: Target) -> None:
     """Given a broker that was stopped, DescribeCluster v2 lists it as fenced where include_fenced_brokers is set, and not where it is not. KIP-1073."""
     gone = target.stop_neighbour()
 
-    everybody = target.ask(DescribeClusterRequest(include_fenced_brokers=True), 2)
-    those_alive = target.ask(DescribeClusterRequest(), 2)
+    everybody = target.ask_newest(DescribeClusterRequest(include_fenced_brokers=True), 2)
+    those_alive = target.ask_newest(DescribeClusterRequest(), 2)
 
     expect_equal("who is fenced", {one.broker_id: one.is_fenced for one in everybody.brokers}, {one: one == gone for one in target.brokers})
     alive = sorted(one.broker_id for one in those_alive.brokers)
@@ -132,7 +132,7 @@ def a_topic_is_made_while_a_broker_is_dead(target: Target) -> None:
     dead = CreateTopicsRequest.CreatableTopic(name=target.new_name("topic"), num_partitions=-1, replication_factor=-1)
     dead.assignments = [CreateTopicsRequest.CreatableReplicaAssignment(partition_index=0, broker_ids=[gone])]
     target.forget_after(three.name)
-    answer = target.ask(CreateTopicsRequest(topics=[three, dead], timeout_ms=10_000), 7)
+    answer = target.ask_newest(CreateTopicsRequest(topics=[three, dead], timeout_ms=10_000), 7)
 
     found = {one.name: one for one in answer.topics}
     expect(found[three.name], error_code=ErrorCode.NONE, replication_factor=3)

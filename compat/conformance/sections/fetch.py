@@ -20,7 +20,7 @@ from pykbroker.compat.steps.log_requests import (
 from pykbroker.compat.steps.topics import created_again
 from pykbroker.compat.target import Target, Topic
 from pykbroker.protocol.errors import ErrorCode
-from pykbroker.protocol.messages import DeleteTopicsRequest, FetchRequest
+from pykbroker.protocol.messages import FetchRequest
 from pykbroker.protocol.records import batches
 
 BATCH_SIZE = 1071
@@ -62,7 +62,7 @@ def offsets_before_the_start_are_refused(target: Target, version: int) -> None:
     """Given a log that starts at 2, offset 1 is OFFSET_OUT_OF_RANGE, and offset 2 is served."""
     topic = target.new_topic()
     target.produce(topic, [b"a", b"b", b"c"])
-    target.ask(delete_records_request(topic, 2), 2)
+    target.ask_newest(delete_records_request(topic, 2), 2)
 
     before = fetch_one(target, Wanted(topic, offset=1), version, max_wait_ms=60_000)
     at_start = fetch_one(target, Wanted(topic, offset=2), version)
@@ -183,7 +183,7 @@ def where_the_log_stands_is_told(target: Target, version: int) -> None:
     """Given a log from 1 to 3, every answer has its high watermark and last stable offset, whoever reads, and from v5 on its start."""
     topic = target.new_topic()
     target.produce(topic, [b"a", b"b", b"c"])
-    target.ask(delete_records_request(topic, 1), 2)
+    target.ask_newest(delete_records_request(topic, 1), 2)
 
     for isolation_level in (0, READ_COMMITTED):
         for offset in (1, 3):
@@ -206,7 +206,7 @@ def unknown_topic_ids(target: Target, version: int) -> None:
 def the_id_of_a_topic_that_was(target: Target, version: int) -> None:
     """Given a topic that was deleted and made anew, its old id is UNKNOWN_TOPIC_ID, its new one is served."""
     old = target.new_topic()
-    target.ask(DeleteTopicsRequest(topic_names=[old.name], timeout_ms=10_000), 5)
+    target.delete_topic(old.name)
     new = created_again(target, old)
 
     answers = [fetch_one(target, Wanted(topic), version) for topic in (old, new)]

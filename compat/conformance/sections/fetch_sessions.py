@@ -11,7 +11,7 @@ from pykbroker.compat.steps.topics import created_again
 from pykbroker.compat.steps.waiting_fetches import LONG_MS
 from pykbroker.compat.target import Target, Topic
 from pykbroker.protocol.errors import ErrorCode
-from pykbroker.protocol.messages import DeleteTopicsRequest, FetchRequest, FetchResponse
+from pykbroker.protocol.messages import FetchRequest, FetchResponse
 
 NO_SESSION = 0
 A_SESSION = Where("the id of a session", lambda found: isinstance(found, int) and found != NO_SESSION)
@@ -283,7 +283,7 @@ def a_new_log_start_is_told(target: Target, version: int) -> None:
     target.produce(topic, [b"a", b"b"])
 
     with session_of(target, [Wanted(topic, offset=2)], version) as session:
-        target.ask(delete_records_request(topic, 1), 2)
+        target.ask_newest(delete_records_request(topic, 1), 2)
         told, quiet = session.fetch(), session.fetch()
 
     expect_equal("the partitions told of", [partitions_of(answer) for answer in (told, quiet)], [[0], []])
@@ -296,7 +296,7 @@ def an_id_in_a_session_stays_that_of_the_old_topic(target: Target, version: int)
     topic = target.new_topic()
 
     with session_of(target, [Wanted(topic)], version) as session:
-        target.ask(DeleteTopicsRequest(topic_names=[topic.name], timeout_ms=10_000), 5)
+        target.delete_topic(topic.name)
         deleted = session.fetch()
         created_again(target, topic)
         anew = session.fetch()
@@ -330,17 +330,17 @@ def a_throttled_fetch_uses_up_its_epoch(target: Target) -> None:
     """
     topic = target.new_topic(partitions=3)
     client = _almost_at_its_quota(target, topic)
-    first = client.ask(fetch_request([Wanted(topic, 1)], session_epoch=FULL), 12)
+    first = client.ask_newest(fetch_request([Wanted(topic, 1)], session_epoch=FULL), 12)
     expect(first, error_code=ErrorCode.NONE, session_id=A_SESSION, throttle_time_ms=0)
     expect_equal("the partitions of the first answer", partitions_of(first), [1])
     target.produce(topic, [bytes(MORE_THAN_IS_LEFT)], partition=1)
 
-    held_back = client.ask(fetch_request([], session_id=first.session_id, session_epoch=1), 12)
-    next_one = client.ask(fetch_request([Wanted(topic, 1, 1)], session_id=first.session_id, session_epoch=2), 12)
+    held_back = client.ask_newest(fetch_request([], session_id=first.session_id, session_epoch=1), 12)
+    next_one = client.ask_newest(fetch_request([Wanted(topic, 1, 1)], session_id=first.session_id, session_epoch=2), 12)
 
     expect(held_back, error_code=ErrorCode.NONE, session_id=first.session_id, responses=[], throttle_time_ms=at_least(1))
     expect(next_one, error_code=ErrorCode.NONE, session_id=first.session_id)
-    client.ask(fetch_request([], session_id=first.session_id, session_epoch=FINAL), 12)
+    client.ask_newest(fetch_request([], session_id=first.session_id, session_epoch=FINAL), 12)
 
 
 @check("FS-10b", api=("Fetch", *QUOTAS))
@@ -350,7 +350,7 @@ def a_throttled_full_fetch_tells_of_no_session(target: Target) -> None:
     client = _almost_at_its_quota(target, topic)
     target.produce(topic, [bytes(MORE_THAN_IS_LEFT)], partition=1)
 
-    held_back = client.ask(fetch_request([Wanted(topic, 1)], session_epoch=FULL), 12)
+    held_back = client.ask_newest(fetch_request([Wanted(topic, 1)], session_epoch=FULL), 12)
 
     expect(held_back, error_code=ErrorCode.NONE, session_id=NO_SESSION, responses=[], throttle_time_ms=at_least(1))
 
@@ -396,7 +396,8 @@ def a_refused_request_changes_nothing_of_the_session(target: Target, version: in
         change = fetch_request([Wanted(topic, 1)], session_id=session.session_id, session_epoch=9, forgotten=[(topic, 0)])
         expect_no_session(target.ask(change, version), ErrorCode.INVALID_FETCH_SESSION_EPOCH)
         change.session_epoch = 1
-        expect_no_session(target.ask(change, other), ErrorCode.FETCH_SESSION_TOPIC_ID_ERROR)
+        if target.serves(change, other):
+            expect_no_session(target.ask(change, other), ErrorCode.FETCH_SESSION_TOPIC_ID_ERROR)
         for partition in (0, 1):
             target.produce(topic, partition=partition)
         answer = session.fetch()
@@ -453,7 +454,7 @@ def _almost_at_its_quota(target: Target, topic: Topic) -> Client:
     client_id = target.new_name("client")
     set_quota(target, {CLIENT: client_id}, "consumer_byte_rate", BYTE_RATE)
     client = Client(target, client_id)
-    answer = client.ask(fetch_request([Wanted(topic)]), 12)
+    answer = client.ask_newest(fetch_request([Wanted(topic)]), 12)
     expect(answer, error_code=ErrorCode.NONE, throttle_time_ms=0)
     expect(answered(answer)[0].data, records=NOT_EMPTY)
     return client

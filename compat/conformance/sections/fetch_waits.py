@@ -9,7 +9,6 @@ from pykbroker.compat.steps.log_requests import NOBODY, PLENTY, Wanted, answered
 from pykbroker.compat.steps.waiting_fetches import AT_ONCE_S, LONG_MS, fetched_after, waiting
 from pykbroker.compat.target import Target
 from pykbroker.protocol.errors import ErrorCode
-from pykbroker.protocol.messages import DeleteTopicsRequest
 from pykbroker.protocol.records import batches
 
 SHORT_MS = 150
@@ -142,7 +141,7 @@ def deleting_the_topic_wakes_it(target: Target, version: int) -> None:
     request = fetch_request([Wanted(topic)], max_wait_ms=LONG_MS)
     connection = waiting(target, request, version)
 
-    target.ask(DeleteTopicsRequest(topic_names=[topic.name], timeout_ms=10_000), 5)
+    target.delete_topic(topic.name)
     answer = connection.receive(request, version)
 
     expect(answered(answer)[0].data, error_code=ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, records=b"")
@@ -155,7 +154,7 @@ def after_the_deletion_the_id_is_unknown(target: Target, version: int) -> None:
     request = fetch_request([Wanted(topic)], max_wait_ms=LONG_MS)
     connection = waiting(target, request, version)
 
-    target.ask(DeleteTopicsRequest(topic_names=[topic.name], timeout_ms=10_000), 5)
+    target.delete_topic(topic.name)
     woken = connection.receive(request, version)
     following = connection.ask(request, version)
 

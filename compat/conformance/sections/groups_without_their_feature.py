@@ -34,7 +34,7 @@ def _update(target: Target, feature: str, level: int) -> None:
     change = UpdateFeaturesRequest.FeatureUpdateKey(
         feature=feature, max_version_level=level, upgrade_type=UPGRADE if level else UNSAFE_DOWNGRADE
     )
-    expect(target.ask(UpdateFeaturesRequest(timeout_ms=10_000, feature_updates=[change]), 2), error_code=ErrorCode.NONE)
+    expect(target.ask_newest(UpdateFeaturesRequest(timeout_ms=10_000, feature_updates=[change]), 2), error_code=ErrorCode.NONE)
 
 
 def _expect_advertised(target: Target, names: tuple[str, ...]) -> None:

@@ -20,7 +20,7 @@ def wait_for_ids(target: Target) -> None:
     """A broker that just started may not have its first block of ids yet."""
     deadline = time.monotonic() + PATIENCE_S
     while True:
-        answer = target.ask(InitProducerIdRequest(transactional_id=None, transaction_timeout_ms=1000), 4)
+        answer = target.ask_newest(InitProducerIdRequest(transactional_id=None, transaction_timeout_ms=1000), 4)
         if answer.error_code != ErrorCode.COORDINATOR_LOAD_IN_PROGRESS:
             return
         expect_that(time.monotonic() < deadline, "the broker has ids to give")
@@ -73,7 +73,7 @@ def what_is_sent_again_is_not_appended_again(target: Target, version: int) -> No
     for sequence in range(5):
         again = target.produce_batch(topic, batch_at(sequence, b"other content"), version=version)
         expect(again, error_code=ErrorCode.NONE, base_offset=sequence)
-    target.ask(delete_records_request(topic, 3), 2)
+    target.ask_newest(delete_records_request(topic, 3), 2)
     expect(target.produce_batch(topic, batch_at(1), version=version), error_code=ErrorCode.NONE, base_offset=1)
     expect(target.list_offsets(topic, timestamp=LATEST), offset=5)
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from pykbroker.compat.check import Settings, check
 from pykbroker.compat.connection import Connection
@@ -22,11 +22,17 @@ from pykbroker.protocol.messages import (
     FetchRequest,
     FetchResponse,
     ListOffsetsRequest,
+    Message,
     MetadataRequest,
     MetadataResponse,
     OffsetForLeaderEpochRequest,
 )
 from pykbroker.protocol.records import NewRecord, batches, build_batch
+
+if TYPE_CHECKING:
+    from pykbroker.protocol.messages import Request
+
+R = TypeVar("R", bound=Message)
 
 RACKS = Settings((("broker.rack", "rack-{node}"), ("replica.selector.class", "org.apache.kafka.common.replica.RackAwareReplicaSelector")))
 """Each broker in a rack of its own, which has its number."""
@@ -45,6 +51,11 @@ class Led(NamedTuple):
     topic: Topic
     brokers: list[int]
     connections: list[Connection]
+    target: Target
+
+    def ask(self, connection: Connection, request: "Request[R]", at_most: int) -> R:
+        """Ask on one of the connections, in the newest version up to that which the broker serves."""
+        return connection.ask(request, self.target.newest(request, at_most))
 
 
 @check("M-15d", api=("Fetch", *MOVES), versions="9-18", needs=THREE)
@@ -75,8 +86,8 @@ def an_older_epoch_is_fenced_wherever_it_is_told(target: Target) -> None:
     led = _led(target, replicas=3)
     _move_leader(target, led)
 
-    offsets = led.connections[1].ask(_list_offsets(led.topic, epoch=0), 7)
-    epochs = led.connections[1].ask(_epoch_end(led.topic, epoch=0), 4)
+    offsets = led.ask(led.connections[1], _list_offsets(led.topic, epoch=0), 7)
+    epochs = led.ask(led.connections[1], _epoch_end(led.topic, epoch=0), 4)
 
     expect(offsets.topics[0].partitions[0], error_code=ErrorCode.FENCED_LEADER_EPOCH)
     expect(epochs.topics[0].partitions[0], error_code=ErrorCode.FENCED_LEADER_EPOCH)
@@ -119,9 +130,10 @@ def what_not_all_replicas_have_is_not_waited_for(target: Target, version: int) -
         appended = produce_request(led.topic, build_batch([NewRecord(b"v", timestamp=1)]), acks=1)
         fetched = _fetch(led.topic, offset=end)
         fetched.min_bytes, fetched.max_wait_ms = 1, 400
-        leader.send(appended, 12)
+        append_version = target.newest(appended, 12)
+        leader.send(appended, append_version)
         leader.send(fetched, version)
-        expect(leader.receive(appended, 12).responses[0].partition_responses[0], error_code=ErrorCode.NONE, base_offset=end - 1)
+        expect(leader.receive(appended, append_version).responses[0].partition_responses[0], error_code=ErrorCode.NONE, base_offset=end - 1)
         since = time.monotonic()
 
         answer = leader.receive(fetched, version).responses[0].partitions[0]
@@ -162,10 +174,12 @@ def the_end_is_of_the_present_epoch(target: Target) -> None:
     leader = led.connections[1]
 
     latest = eventually(
-        lambda: leader.ask(_list_offsets(led.topic, NO_CHECK), 7).topics[0].partitions[0], lambda one: one.error_code == 0, "it is told"
+        lambda: led.ask(leader, _list_offsets(led.topic, NO_CHECK), 7).topics[0].partitions[0],
+        lambda one: one.error_code == 0,
+        "it is told",
     )
-    earliest = leader.ask(_list_offsets(led.topic, NO_CHECK, EARLIEST), 7).topics[0].partitions[0]
-    ends = {epoch: leader.ask(_epoch_end(led.topic, NO_CHECK, epoch), 4).topics[0].partitions[0] for epoch in (0, 1, 2)}
+    earliest = led.ask(leader, _list_offsets(led.topic, NO_CHECK, EARLIEST), 7).topics[0].partitions[0]
+    ends = {epoch: led.ask(leader, _epoch_end(led.topic, NO_CHECK, epoch), 4).topics[0].partitions[0] for epoch in (0, 1, 2)}
 
     expect(latest, error_code=ErrorCode.NONE, offset=1, leader_epoch=1)
     expect(earliest, error_code=ErrorCode.NONE, offset=0, leader_epoch=0)
@@ -216,12 +230,12 @@ def only_the_leader_knows_offsets(target: Target) -> None:
     astray = ErrorCode.NOT_LEADER_OR_FOLLOWER
     for other, of_the_future in zip(led.connections[1:], (ErrorCode.UNKNOWN_LEADER_EPOCH, astray), strict=True):
         for epoch, error in ((NO_CHECK, astray), (1000, of_the_future)):
-            expect(other.ask(_list_offsets(led.topic, epoch), 7).topics[0].partitions[0], error_code=error)
-            expect(other.ask(_epoch_end(led.topic, epoch), 4).topics[0].partitions[0], error_code=error)
+            expect(led.ask(other, _list_offsets(led.topic, epoch), 7).topics[0].partitions[0], error_code=error)
+            expect(led.ask(other, _epoch_end(led.topic, epoch), 4).topics[0].partitions[0], error_code=error)
         part = DeleteRecordsRequest.DeleteRecordsPartition(partition_index=0, offset=-1)
         topics = [DeleteRecordsRequest.DeleteRecordsTopic(name=led.topic.name, partitions=[part])]
 
-        deleted = other.ask(DeleteRecordsRequest(topics=topics, timeout_ms=10_000), 2)
+        deleted = led.ask(other, DeleteRecordsRequest(topics=topics, timeout_ms=10_000), 2)
 
         expect(deleted.topics[0].partitions[0], error_code=ErrorCode.NOT_LEADER_OR_FOLLOWER, low_watermark=-1)
 
@@ -297,7 +311,9 @@ def a_partition_moves_with_its_records(target: Target, version: int) -> None:
     moved = eventually(lambda: _partition(target, led), lambda one: one.replica_nodes == [new_home], "the replica has moved")
     expect(moved, leader_id=new_home, isr_nodes=[new_home])
     found = eventually(
-        lambda: led.connections[2].ask(_fetch(led.topic), 12).responses[0].partitions[0], lambda one: one.error_code == 0, "it is there"
+        lambda: led.ask(led.connections[2], _fetch(led.topic), 12).responses[0].partitions[0],
+        lambda one: one.error_code == 0,
+        "it is there",
     )
     expect_equal(
         "the values", [bytes(record.value or b"") for batch in batches(found.records or b"") for record in batch.records()], [b"v"]
@@ -339,7 +355,7 @@ def who_does_not_wait_for_the_replicas_is_told_so(target: Target, version: int) 
 
     expect(answer, error_code=ErrorCode.REQUEST_TIMED_OUT, base_offset=0, log_start_offset=0 if version >= 5 else -1)
     found = eventually(
-        lambda: led.connections[0].ask(_fetch(led.topic), 12).responses[0].partitions[0],
+        lambda: led.ask(led.connections[0], _fetch(led.topic), 12).responses[0].partitions[0],
         lambda one: bool(one.records),
         "the record becomes visible",
     )
@@ -359,7 +375,7 @@ def a_deletion_that_followers_have_not_seen_is_told_so(target: Target, version: 
     answer = led.connections[0].ask(DeleteRecordsRequest(topics=topics, timeout_ms=0), version).topics[0].partitions[0]
 
     expect(answer, error_code=ErrorCode.REQUEST_TIMED_OUT, low_watermark=0)
-    start = led.connections[0].ask(_fetch(led.topic), 12).responses[0].partitions[0]
+    start = led.ask(led.connections[0], _fetch(led.topic), 12).responses[0].partitions[0]
     expect(start, error_code=ErrorCode.OFFSET_OUT_OF_RANGE)
 
 
@@ -378,8 +394,8 @@ def partitions_of_a_topic_have_as_many_replicas(target: Target) -> None:
         name=led.topic.name, count=2, assignments=[CreatePartitionsRequest.CreatePartitionsAssignment(broker_ids=led.brokers[:1])]
     )
 
-    made = target.ask(CreateTopicsRequest(topics=[creation], timeout_ms=WAIT_FOR_ALL_MS), 7).topics[0]
-    added = target.ask(CreatePartitionsRequest(topics=[addition], timeout_ms=WAIT_FOR_ALL_MS), 3).results[0]
+    made = target.ask_newest(CreateTopicsRequest(topics=[creation], timeout_ms=WAIT_FOR_ALL_MS), 7).topics[0]
+    added = target.ask_newest(CreatePartitionsRequest(topics=[addition], timeout_ms=WAIT_FOR_ALL_MS), 3).results[0]
 
     for answer in (made, added):
         expect(answer, error_code=ErrorCode.INVALID_REPLICA_ASSIGNMENT, error_message=NOT_EMPTY)
@@ -391,10 +407,10 @@ def _led(target: Target, *, replicas: int) -> Led:
     name = target.new_name("topic")
     assignment = CreateTopicsRequest.CreatableReplicaAssignment(partition_index=0, broker_ids=brokers[:replicas])
     creation = CreateTopicsRequest.CreatableTopic(name=name, num_partitions=-1, replication_factor=-1, assignments=[assignment])
-    made = target.ask(CreateTopicsRequest(topics=[creation], timeout_ms=10_000), 7).topics[0]
+    made = target.ask_newest(CreateTopicsRequest(topics=[creation], timeout_ms=10_000), 7).topics[0]
     expect(made, error_code=ErrorCode.NONE)
     target.forget_after(name)
-    led = Led(Topic(name, made.topic_id, 1), brokers, [target.connect(broker) for broker in brokers])
+    led = Led(Topic(name, target.topic_id_of(made), 1), brokers, [target.connect(broker) for broker in brokers], target)
     for index, connection in enumerate(led.connections):
         _wait_until_known(led, connection, ErrorCode.NONE if index == 0 else ErrorCode.NOT_LEADER_OR_FOLLOWER)
     return led
@@ -402,11 +418,11 @@ def _led(target: Target, *, replicas: int) -> Led:
 
 def _wait_until_known(led: Led, connection: Connection, error: ErrorCode) -> None:
     def found() -> int:
-        return connection.ask(_list_offsets(led.topic, NO_CHECK), 7).topics[0].partitions[0].error_code
+        return led.ask(connection, _list_offsets(led.topic, NO_CHECK), 7).topics[0].partitions[0].error_code
 
     eventually(found, lambda one: one == error, "every broker knows the topic, and its leader is in office")
     wanted = MetadataRequest(topics=[MetadataRequest.MetadataRequestTopic(name=led.topic.name)], allow_auto_topic_creation=False)
-    eventually(lambda: connection.ask(wanted, 12), lambda one: one.topics[0].error_code == 0, "every broker tells of the topic")
+    eventually(lambda: led.ask(connection, wanted, 12), lambda one: one.topics[0].error_code == 0, "every broker tells of the topic")
 
 
 def _move_leader(target: Target, led: Led) -> MetadataResponse.MetadataResponsePartition:
@@ -437,7 +453,7 @@ def _elect(target: Target, topic: Topic, version: int) -> ElectLeadersResponse:
 
 
 def _append(led: Led) -> None:
-    answer = led.connections[0].ask(produce_request(led.topic, build_batch([NewRecord(b"v", timestamp=1)])), 12)
+    answer = led.ask(led.connections[0], produce_request(led.topic, build_batch([NewRecord(b"v", timestamp=1)])), 12)
     expect(answer.responses[0].partition_responses[0], error_code=ErrorCode.NONE, base_offset=0)
 
 
@@ -449,7 +465,7 @@ def _fetch(topic: Topic, epoch: int = NO_CHECK, offset: int = 0) -> FetchRequest
 
 def _replicated(led: Led) -> int:
     """How much of the log all replicas have."""
-    return led.connections[0].ask(_list_offsets(led.topic, NO_CHECK), 7).topics[0].partitions[0].offset
+    return led.ask(led.connections[0], _list_offsets(led.topic, NO_CHECK), 7).topics[0].partitions[0].offset
 
 
 def _list_offsets(topic: Topic, epoch: int, timestamp: int = LATEST) -> ListOffsetsRequest:

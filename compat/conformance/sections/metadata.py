@@ -4,7 +4,7 @@ from pykbroker.compat.check import check
 from pykbroker.compat.expectations import NOT_EMPTY, expect, expect_equal, expect_that, one_of
 from pykbroker.compat.target import Target, eventually
 from pykbroker.protocol.errors import ErrorCode
-from pykbroker.protocol.messages import CreateTopicsRequest, DeleteTopicsRequest, DescribeClusterRequest, MetadataRequest, MetadataResponse
+from pykbroker.protocol.messages import CreateTopicsRequest, DescribeClusterRequest, MetadataRequest, MetadataResponse
 
 NO_ID = bytes(16)
 UNKNOWN_ID = bytes(range(16))
@@ -148,7 +148,7 @@ def a_name_like_another_is_not_made(target: Target, version: int) -> None:
     dotted, later = target.new_name("dotted.topic"), target.new_name("topic")
     for name in (dotted, later):
         target.forget_after(name)
-    expect(target.ask(_creation(dotted), 7).topics[0], error_code=ErrorCode.NONE)
+    expect(target.ask_newest(_creation(dotted), 7).topics[0], error_code=ErrorCode.NONE)
     alike = dotted.replace("dotted.topic", "dotted_topic")
 
     first = target.ask(MetadataRequest(topics=[_wanted(alike)]), version)
@@ -163,7 +163,7 @@ def a_name_like_another_is_not_made(target: Target, version: int) -> None:
 def all_topics_are_those_that_exist(target: Target, version: int) -> None:
     """Given a topic that is there and one that was deleted, asking for all topics tells of the first only, and makes nothing."""
     kept, gone = target.new_topic(), target.new_topic()
-    expect(target.ask(DeleteTopicsRequest(topic_names=[gone.name], timeout_ms=10_000), 5).responses[0], error_code=ErrorCode.NONE)
+    target.delete_topic(gone.name)
 
     def names() -> set[str | None]:
         return {one.name for one in target.ask(MetadataRequest(topics=None), version).topics}

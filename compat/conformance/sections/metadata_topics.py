@@ -50,7 +50,7 @@ def a_topic_made_again_is_another(target: Target, version: int) -> None:
 def the_old_id_is_unknown_to_fetch(target: Target, version: int) -> None:
     """Given a topic deleted and made again, Fetch v13 with the id it had is answered UNKNOWN_TOPIC_ID, with the new one NONE. KIP-516."""
     old = target.new_topic()
-    _delete(target, old.name, 5)
+    _delete(target, old.name, target.newest(DeleteTopicsRequest, 5))
     again = _made_again(target, old.name)
 
     expect(target.fetch(old, version=version), error_code=ErrorCode.UNKNOWN_TOPIC_ID)
@@ -61,7 +61,7 @@ def the_old_id_is_unknown_to_fetch(target: Target, version: int) -> None:
 def the_old_id_is_unknown_to_produce(target: Target, version: int) -> None:
     """Given a topic deleted and made again, Produce v13 with the id it had is answered UNKNOWN_TOPIC_ID, and nothing appended. KIP-516."""
     old = target.new_topic()
-    _delete(target, old.name, 5)
+    _delete(target, old.name, target.newest(DeleteTopicsRequest, 5))
     again = _made_again(target, old.name)
 
     answer = target.ask(produce_request(old, build_batch([NewRecord(b"lost")])), version)
@@ -162,7 +162,7 @@ def the_topic_of_offsets_is_internal(target: Target, version: int) -> None:
     target.wait_for_coordinator(target.new_group())
     own = "__" + target.new_name("topic")
     target.forget_after(own)
-    expect(_create(target, own, 7), error_code=ErrorCode.NONE)
+    expect(_create(target, own, target.newest(CreateTopicsRequest, 7)), error_code=ErrorCode.NONE)
 
     offsets = target.metadata("__consumer_offsets", version=version)
     mine = eventually(lambda: target.metadata(own, version=version), _is_there, "the new topic is in the metadata")
@@ -325,11 +325,11 @@ def _made_again(target: Target, name: str) -> Topic:
     """Made as soon as the broker has forgotten the old one, and given time to let its leader take office."""
     request = CreateTopicsRequest(topics=[target.led_here(name)], timeout_ms=10_000)
     made = eventually(
-        lambda: target.ask(request, 7).topics[0], lambda answer: answer.error_code == ErrorCode.NONE, "the topic can be made again"
+        lambda: target.ask_newest(request, 7).topics[0], lambda answer: answer.error_code == ErrorCode.NONE, "the topic can be made again"
     )
-    topic = Topic(name, made.topic_id, 1)
+    topic = Topic(name, target.topic_id_of(made), 1)
     eventually(
-        lambda: target.fetch(topic, version=13),
+        lambda: target.fetch(topic, version=target.newest(FetchRequest, 13)),
         lambda answer: answer.error_code == ErrorCode.NONE,
         "the leader of the new topic is in office",
     )
@@ -354,4 +354,4 @@ def _cursor(topic_name: str, partition_index: int) -> DescribeTopicPartitionsReq
 
 def _find_coordinator(target: Target, key_type: int, key: str) -> None:
     request = FindCoordinatorRequest(key_type=key_type, coordinator_keys=[key])
-    eventually(lambda: target.ask(request, 6).coordinators[0].error_code, lambda error: error == 0, "there is a coordinator")
+    eventually(lambda: target.ask_newest(request, 6).coordinators[0].error_code, lambda error: error == 0, "there is a coordinator")

@@ -25,7 +25,7 @@ def only_looking_for_a_coordinator_makes_the_log_of_transactions(target: Target)
     tries = [initialise(target, transactional_id).error_code for _ in range(SOME_TRIES)]
 
     expect_equal("the errors", tries, [ErrorCode.NOT_COORDINATOR] * SOME_TRIES)
-    target.ask(FindCoordinatorRequest(key_type=TRANSACTION, coordinator_keys=[transactional_id]), 4)
+    target.find_coordinator(transactional_id, TRANSACTION)
     eventually(
         lambda: initialise(target, transactional_id).error_code, lambda error: error == ErrorCode.NONE, "the coordinator takes office"
     )
@@ -38,7 +38,7 @@ def the_first_to_look_for_a_transaction_coordinator_finds_none(target: Target) -
     """
     transactional_id = target.new_name("transaction")
 
-    first = target.ask(FindCoordinatorRequest(key_type=TRANSACTION, coordinator_keys=[transactional_id]), 4).coordinators[0]
+    first = target.ask_newest(FindCoordinatorRequest(key_type=TRANSACTION, coordinator_keys=[transactional_id]), 4).coordinators[0]
 
     expect(first, error_code=ErrorCode.COORDINATOR_NOT_AVAILABLE, error_message="", node_id=-1, host="", port=-1)
     seen: set[int] = set()
@@ -58,7 +58,7 @@ def groups_beyond_the_offsets_that_there_are_have_no_coordinator(target: Target)
     """Given __consumer_offsets made with one partition, where offsets.topic.num.partitions says more, groups that would be in the others are
     NOT_COORDINATOR, and those of the first are described.
     """
-    made = target.ask(CreateTopicsRequest(topics=[target.led_here(OFFSETS_TOPIC)], timeout_ms=10_000), 7)
+    made = target.ask_newest(CreateTopicsRequest(topics=[target.led_here(OFFSETS_TOPIC)], timeout_ms=10_000), 7)
     expect(made.topics[0], error_code=ErrorCode.NONE)
     groups = [target.new_name("group") for _ in range(SOME_GROUPS)]
 

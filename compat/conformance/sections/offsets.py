@@ -255,7 +255,7 @@ def the_leader_epoch_is_told(target: Target, version: int) -> None:
     """Given a commit with a leader epoch (v6+) and one without, OffsetFetch v5+ tells it, and -1. KIP-320."""
     topic, group_id = target.new_topic(partitions=2), ready_group(target)
     request = commit_request(group_id, topic, {0: 1}, leader_epoch=5)
-    expect(target.ask(request, 6).topics[0].partitions[0], error_code=ErrorCode.NONE)
+    expect(target.ask_newest(request, 6).topics[0].partitions[0], error_code=ErrorCode.NONE)
     commit(target, group_id, topic, {1: 2})
 
     found = offsets_of(target, group_id, topic, (0, 1), version)

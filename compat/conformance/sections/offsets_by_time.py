@@ -51,7 +51,7 @@ def earliest_is_the_start_of_the_log(target: Target, version: int) -> None:
     """Given records 0-2 of which those before 2 are deleted, EARLIEST answers offset 2, timestamp -1, and its epoch from v4 on."""
     topic = target.new_topic()
     target.produce(topic, [b"a", b"b", b"c"])
-    target.ask(delete_records_request(topic, 2), 2)
+    target.ask_newest(delete_records_request(topic, 2), 2)
 
     earliest = target.list_offsets(topic, timestamp=EARLIEST, version=version)
 
@@ -113,7 +113,7 @@ def the_largest_timestamp_outlives_its_record(target: Target, version: int) -> N
     for timestamp in (now - 9, now, now - 7, now - 5):
         target.produce(topic, timestamp=timestamp)
 
-    target.ask(delete_records_request(topic, 3), 2)
+    target.ask_newest(delete_records_request(topic, 3), 2)
 
     expect(target.list_offsets(topic, timestamp=EARLIEST, version=version), offset=3)
     largest = target.list_offsets(topic, timestamp=MAX_TIMESTAMP, version=version)
@@ -136,7 +136,7 @@ def positions_of_tiered_storage(target: Target, version: int) -> None:
     """Given a log from 1 to 3 without tiered storage, -4 answers as -2 does; -5 (v9+) and -6 (v11+) answer -1 without an error. KIP-405."""
     topic = target.new_topic()
     target.produce(topic, [b"a", b"b", b"c"])
-    target.ask(delete_records_request(topic, 1), 2)
+    target.ask_newest(delete_records_request(topic, 1), 2)
 
     local = target.list_offsets(topic, timestamp=EARLIEST_LOCAL, version=version)
 
@@ -207,7 +207,7 @@ def times_inside_a_compressed_batch(target: Target, version: int) -> None:
     for number in range(3):
         answer = target.list_offsets(topic, timestamp=now + 100 * number, version=version)
         expect(answer, error_code=ErrorCode.NONE, offset=number, timestamp=now + 100 * number)
-    target.ask(delete_records_request(topic, 1), 2)
+    target.ask_newest(delete_records_request(topic, 1), 2)
     expect(target.list_offsets(topic, timestamp=now, version=version), error_code=ErrorCode.NONE, offset=1, timestamp=now + 100)
 
 

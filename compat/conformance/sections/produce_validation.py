@@ -21,7 +21,7 @@ from pykbroker.compat.target import LATEST, Target, produce_request
 from pykbroker.protocol.compression import CompressionType
 from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.header import read_response
-from pykbroker.protocol.messages import ProduceResponse
+from pykbroker.protocol.messages import ProduceRequest, ProduceResponse
 from pykbroker.protocol.records import NewRecord, TimestampType, build_batch
 
 CODECS = (CompressionType.NONE, CompressionType.GZIP, CompressionType.SNAPPY, CompressionType.LZ4, CompressionType.ZSTD)
@@ -142,7 +142,7 @@ def max_message_bytes_counts_what_is_sent(target: Target) -> None:
     small = target.produce_batch(topic, batch_of(bytes(5000), compression=CompressionType.GZIP))
 
     expect(small, error_code=ErrorCode.NONE, base_offset=0)
-    expect_refused(target, topic, patched(batch_of_size(1001), crc=1), 12, ErrorCode.MESSAGE_TOO_LARGE)
+    expect_refused(target, topic, patched(batch_of_size(1001), crc=1), None, ErrorCode.MESSAGE_TOO_LARGE)
 
 
 @check("P-07", api="Produce", versions="3-13")
@@ -247,7 +247,8 @@ def every_bad_record_is_named(target: Target) -> None:
     """Given 100 records without keys for a compacted topic, 100 record errors."""
     topic = target.new_topic(cleanup_policy="compact")
 
-    answer = target.produce_batch(topic, batch_of(*[b"v"] * 100, key=None))
+    version = target.newest(ProduceRequest, 12, at_least=8)
+    answer = target.produce_batch(topic, batch_of(*[b"v"] * 100, key=None), version=version)
 
     expect(answer, error_code=ErrorCode.INVALID_RECORD)
     expect_equal("the bad records", [one.batch_index for one in answer.record_errors], list(range(100)))
@@ -259,7 +260,7 @@ def an_empty_key_is_a_key(target: Target) -> None:
     topic = target.new_topic(cleanup_policy="compact,delete")
 
     expect(target.produce_batch(topic, batch_of(None, b"v", key=b"")), error_code=ErrorCode.NONE, base_offset=0)
-    expect_refused(target, topic, batch_of(b"v", key=None), 12, ErrorCode.INVALID_RECORD)
+    expect_refused(target, topic, batch_of(b"v", key=None), None, ErrorCode.INVALID_RECORD)
 
 
 @check("P-12a", api="Produce", versions="3-13")
@@ -292,7 +293,7 @@ def the_past_may_be_limited(target: Target) -> None:
     """Given message.timestamp.before.max.ms=1000, a minute ago is INVALID_TIMESTAMP, and no time at all (-1) is appended."""
     topic = target.new_topic(message_timestamp_before_max_ms="1000")
 
-    expect_refused(target, topic, batch_of(timestamps=[now_ms() - 60_000]), 12, ErrorCode.INVALID_TIMESTAMP)
+    expect_refused(target, topic, batch_of(timestamps=[now_ms() - 60_000]), None, ErrorCode.INVALID_TIMESTAMP)
     expect(target.produce_batch(topic, batch_of(timestamps=[-1])), error_code=ErrorCode.NONE)
 
 
@@ -309,7 +310,7 @@ def the_records_own_timestamps_count(target: Target) -> None:
 
     expect(lying, error_code=ErrorCode.NONE, base_offset=0)
     expect(ahead, error_code=ErrorCode.NONE, base_offset=0)
-    expect_refused(target, topic, batch_of(timestamps=[now_ms() + 9 * HOUR_MS]), 12, ErrorCode.INVALID_TIMESTAMP)
+    expect_refused(target, topic, batch_of(timestamps=[now_ms() + 9 * HOUR_MS]), None, ErrorCode.INVALID_TIMESTAMP)
 
 
 @check("P-13a", api="Produce", versions="3-13")
@@ -441,8 +442,8 @@ def the_size_counts_before_and_after_recompression(target: Target) -> None:
     shrinking = target.new_topic(compression_type="gzip", max_message_bytes="1000")
     growing = target.new_topic(compression_type="uncompressed", max_message_bytes="1000")
 
-    expect_refused(target, shrinking, batch_of(bytes(5000)), 12, ErrorCode.MESSAGE_TOO_LARGE)
-    expect_refused(target, growing, batch_of(bytes(5000), compression=CompressionType.GZIP), 12, ErrorCode.MESSAGE_TOO_LARGE)
+    expect_refused(target, shrinking, batch_of(bytes(5000)), None, ErrorCode.MESSAGE_TOO_LARGE)
+    expect_refused(target, growing, batch_of(bytes(5000), compression=CompressionType.GZIP), None, ErrorCode.MESSAGE_TOO_LARGE)
 
 
 @check("P-17a", api="Produce")

@@ -66,10 +66,10 @@ def what_is_fetched_over_quota_is_held_back_and_not_counted(target: Target) -> N
     set_quota(target, {CLIENT: client_id}, "consumer_byte_rate", BYTE_RATE)
     client = Client(target, client_id)
 
-    within = client.ask(_fetch(topic, 0), 12)
-    over = client.ask(_fetch(topic, 1), 12)
+    within = client.ask_newest(_fetch(topic, 0), 12)
+    over = client.ask_newest(_fetch(topic, 1), 12)
     held_back_at, throttle_time_ms = client.answered_at, over.throttle_time_ms
-    after = client.ask(_fetch(topic, 2), 12)
+    after = client.ask_newest(_fetch(topic, 2), 12)
 
     expect(within, throttle_time_ms=0, error_code=ErrorCode.NONE)
     expect_that(_bytes_of(within) >= 180_000, "what is within the quota is fetched")
@@ -117,7 +117,7 @@ def topics_over_quota_are_refused_from_version_6_on(target: Target) -> None:
     set_quota(target, {CLIENT: client_id}, "controller_mutation_rate", 1.0)
     client = Client(target, client_id)
 
-    first = client.ask(_creation(target, BURST + 2), 7)
+    first = client.ask_newest(_creation(target, BURST + 2), 7)
     refused = client.ask(_creation(target, 1), 6)
 
     expect(first.topics[0], error_code=ErrorCode.NONE)
@@ -136,7 +136,7 @@ def topics_over_quota_are_made_and_throttled_before_version_6(target: Target) ->
     set_quota(target, {CLIENT: client_id}, "controller_mutation_rate", 1.0)
     client = Client(target, client_id)
 
-    client.ask(_creation(target, BURST + 1, validate_only=True), 7)
+    client.ask_newest(_creation(target, BURST + 1, validate_only=True), 7)
     made = client.ask(_creation(target, 1), 5)
 
     expect(made.topics[0], error_code=ErrorCode.NONE)
@@ -154,7 +154,7 @@ def deletions_over_quota_are_refused_from_version_5_on(target: Target) -> None:
     client_id = target.new_name("client")
     set_quota(target, {CLIENT: client_id}, "controller_mutation_rate", 1.0)
 
-    Client(target, client_id).ask(_creation(target, BURST + 2, validate_only=True), 7)
+    Client(target, client_id).ask_newest(_creation(target, BURST + 2, validate_only=True), 7)
     answer = Client(target, client_id).ask(DeleteTopicsRequest(topic_names=[topic.name, nobody], timeout_ms=10_000), 5)
 
     errors = {one.name: one.error_code for one in answer.responses}
@@ -221,7 +221,7 @@ def _between(least: int, most: int) -> Where:
 
 
 def _produced(client: Client, topic: Topic, size: int) -> ProduceResponse:
-    return client.ask(produce_request(topic, batch_of(bytes(size))), 11)
+    return client.ask_newest(produce_request(topic, batch_of(bytes(size))), 11)
 
 
 def _fetch(topic: Topic, partition: int) -> FetchRequest:

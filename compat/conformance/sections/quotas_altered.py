@@ -28,7 +28,7 @@ PERCENTAGE = "request_percentage"
 CONNECTIONS = "connection_creation_rate"
 
 
-def kept(target: Target, entity: Entity, quotas: dict[str, float | None], version: int = 1) -> None:
+def kept(target: Target, entity: Entity, quotas: dict[str, float | None], version: int | None = None) -> None:
     """Set quotas for the time of the check, and see that they are described."""
     target.afterwards(lambda: alter(target, entity, dict.fromkeys(quotas)))
     expect_equal("what AlterClientQuotas answers", alter(target, entity, quotas, version=version).error_code, ErrorCode.NONE)

@@ -235,7 +235,7 @@ def a_feature_goes_down_where_leave_is_given(target: Target, version: int) -> No
     """
     group = target.new_group()
     target.wait_for_coordinator(group)
-    target.afterwards(lambda: target.ask(_update(GROUP_VERSION, 1), 2))
+    target.afterwards(lambda: target.ask_newest(_update(GROUP_VERSION, 1), 2))
     joining = ConsumerGroupHeartbeatRequest(
         group_id=group,
         member_id=target.new_name("member"),
@@ -243,7 +243,7 @@ def a_feature_goes_down_where_leave_is_given(target: Target, version: int) -> No
         subscribed_topic_names=[target.new_name("topic")],
         topic_partitions=[],
     )
-    expect(target.ask(joining, 1), error_code=ErrorCode.NONE)
+    expect(target.ask_newest(joining, 1), error_code=ErrorCode.NONE)
 
     down = target.ask(_update(GROUP_VERSION, 0, SAFE_DOWNGRADE), version)
     eventually(lambda: _levels(target), lambda found: GROUP_VERSION not in found, "the feature is not finalized")

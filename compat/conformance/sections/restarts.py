@@ -3,7 +3,7 @@
 from pykbroker.compat.check import check
 from pykbroker.compat.expectations import expect, expect_equal
 from pykbroker.compat.steps.batches import batch_at
-from pykbroker.compat.steps.classic_members import NEVER_ISSUED, Participant, described, expect_state, ready_group, stable
+from pykbroker.compat.steps.classic_members import NEVER_ISSUED, Participant, expect_state, ready_group, stable
 from pykbroker.compat.steps.log_requests import Wanted, fetch_request
 from pykbroker.compat.steps.offset_requests import offsets_of
 from pykbroker.compat.steps.share_members import ACKNOWLEDGING, RELEASE, Batch, ShareMember, reader
@@ -12,7 +12,7 @@ from pykbroker.compat.steps.transactions import TRANSACTIONS, Transaction, last_
 from pykbroker.compat.switch import RESTARTS
 from pykbroker.compat.target import LATEST, Target, Topic, eventually
 from pykbroker.protocol.errors import ErrorCode
-from pykbroker.protocol.messages import CreateTopicsRequest, DeleteTopicsRequest, DescribeConfigsRequest
+from pykbroker.protocol.messages import CreateTopicsRequest, DescribeConfigsRequest
 
 CLASSIC = ("JoinGroup", "SyncGroup", "Heartbeat", "DescribeGroups", "OffsetCommit", "OffsetFetch")
 FULL, NEXT = 0, 1
@@ -47,7 +47,7 @@ def a_killed_broker_has_what_it_acknowledged(target: Target) -> None:
     wanted = DescribeConfigsRequest.DescribeConfigsResource(
         resource_type=TOPIC, resource_name=topic.name, configuration_keys=["retention.ms"]
     )
-    configs = target.ask(DescribeConfigsRequest(resources=[wanted]), 4)
+    configs = target.ask_newest(DescribeConfigsRequest(resources=[wanted]), 4)
     expect(configs.results[0].configs[0], value="7200000")
     for partition in range(2):
         expect_equal(f"the records of partition {partition}", target.records(topic, partition), before[partition])
@@ -59,11 +59,10 @@ def a_deleted_topic_stays_deleted(target: Target) -> None:
     """Given a topic with a record that is deleted and made again, and a broker that is killed and comes back, the topic is the new one, and empty."""
     first = target.new_topic()
     target.produce(first)
-    deleted = target.ask(DeleteTopicsRequest(topic_names=[first.name], timeout_ms=10_000), 5)
-    expect(deleted.responses[0], error_code=ErrorCode.NONE)
-    made = target.ask(CreateTopicsRequest(topics=[target.led_here(first.name)], timeout_ms=10_000), 7)
+    target.delete_topic(first.name)
+    made = target.ask_newest(CreateTopicsRequest(topics=[target.led_here(first.name)], timeout_ms=10_000), 7)
     expect(made.topics[0], error_code=ErrorCode.NONE)
-    second = first._replace(topic_id=made.topics[0].topic_id)
+    second = first._replace(topic_id=target.topic_id_of(made.topics[0]))
 
     target.crash()
 
@@ -76,12 +75,12 @@ def a_deleted_topic_stays_deleted(target: Target) -> None:
 def a_session_ends_with_its_broker(target: Target) -> None:
     """Given a session, and a broker that is restarted, its next Fetch is FETCH_SESSION_ID_NOT_FOUND without a session id."""
     topic = target.new_topic()
-    session = target.ask(fetch_request([Wanted(topic)], session_epoch=FULL), 12)
+    session = target.ask_newest(fetch_request([Wanted(topic)], session_epoch=FULL), 12)
 
     target.restart()
 
     is_ready(target, topic)
-    answer = target.ask(fetch_request([], session_id=session.session_id, session_epoch=NEXT), 12)
+    answer = target.ask_newest(fetch_request([], session_id=session.session_id, session_epoch=NEXT), 12)
     expect(answer, error_code=ErrorCode.FETCH_SESSION_ID_NOT_FOUND, session_id=0, responses=[])
 
 
@@ -134,7 +133,6 @@ def remembered_group(target: Target) -> tuple[Topic, Participant, Participant]:
 def expect_as_before(target: Target, topic: Topic, leader: Participant, static: Participant) -> None:
     """The group goes on as if nothing had been."""
     target.wait_for_coordinator(leader.group_id)
-    eventually(lambda: described(target, leader.group_id).error_code, lambda error: error == ErrorCode.NONE, "the coordinator has loaded")
     expect_state(target, leader.group_id, "Stable")
     for member, assignment in ((leader, b"for 0"), (static, b"for 1")):
         member.connection = target.connect()
@@ -172,16 +170,14 @@ def a_member_id_that_nobody_joined_with_is_forgotten(target: Target) -> None:
     """
     topic, leader, _ = remembered_group(target)
     pending = Participant(target, leader.group_id)
-    given = pending.try_to_join()
+    given = pending.be_given_an_id()
 
     target.restart()
 
     is_ready(target, topic)
     target.wait_for_coordinator(leader.group_id)
-    eventually(lambda: described(target, leader.group_id).error_code, lambda error: error == ErrorCode.NONE, "the coordinator has loaded")
     pending.connection = target.connect()
-    expect(given, error_code=ErrorCode.MEMBER_ID_REQUIRED)
-    for member_id in (given.member_id, NEVER_ISSUED):
+    for member_id in (given, NEVER_ISSUED):
         expect(pending.try_to_join(member_id=member_id), error_code=ErrorCode.UNKNOWN_MEMBER_ID)
 
 

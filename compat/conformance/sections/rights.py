@@ -177,9 +177,9 @@ def authorized_operations_are_the_rights_one_has(target: Target) -> None:
     allow(world.user, ALTER, CLUSTER, THE_CLUSTER)
 
     topics = [MetadataRequest.MetadataRequestTopic(name=world.topic.name)]
-    metadata = world.user.ask(MetadataRequest(topics=topics, include_topic_authorized_operations=True), 9)
-    groups = world.user.ask(DescribeGroupsRequest(groups=[world.group], include_authorized_operations=True), 5)
-    cluster = world.user.ask(DescribeClusterRequest(include_cluster_authorized_operations=True), 1)
+    metadata = world.user.ask_newest(MetadataRequest(topics=topics, include_topic_authorized_operations=True), 9)
+    groups = world.user.ask_newest(DescribeGroupsRequest(groups=[world.group], include_authorized_operations=True), 5)
+    cluster = world.user.ask_newest(DescribeClusterRequest(include_cluster_authorized_operations=True), 1)
 
     expect(metadata.topics[0], topic_authorized_operations=_bits(READ, DESCRIBE))
     expect(groups.groups[0], authorized_operations=_bits(READ, DELETE, DESCRIBE))
@@ -341,10 +341,10 @@ def without_an_acl_everybody_may_where_that_is_set(target: Target) -> None:
     user, topic = User(target), target.new_topic()
     request = MetadataRequest(topics=[MetadataRequest.MetadataRequestTopic(name=topic.name)])
 
-    expect(user.ask(request, 9).topics[0], error_code=ErrorCode.NONE)
+    expect(user.ask_newest(request, 9).topics[0], error_code=ErrorCode.NONE)
     allow(User(target), DESCRIBE, TOPIC, topic.name)
 
-    expect(user.ask(request, 9).topics[0], error_code=NO_TOPIC)
+    expect(user.ask_newest(request, 9).topics[0], error_code=NO_TOPIC)
 
 
 def _bits(*operations: int) -> int:
@@ -364,7 +364,7 @@ def _created_at_last(user: User, name: str, version: int) -> CreateTopicsRespons
 def _commit(target: Target, group: str, topic: str) -> int:
     part = OffsetCommitRequest.OffsetCommitRequestPartition(partition_index=0, committed_offset=1)
     topics = [OffsetCommitRequest.OffsetCommitRequestTopic(name=topic, partitions=[part])]
-    answer = target.ask(OffsetCommitRequest(group_id=group, generation_id_or_member_epoch=-1, topics=topics), 8)
+    answer = target.ask_newest(OffsetCommitRequest(group_id=group, generation_id_or_member_epoch=-1, topics=topics), 8)
     return answer.topics[0].partitions[0].error_code
 
 

@@ -38,7 +38,7 @@ def _acl(world: World) -> Acl:
 
 def _create_acls(world: World) -> kafka.CreateAclsRequest:
     acl = _acl(world)
-    world.target.afterwards(lambda: world.target.ask(kafka.DeleteAclsRequest(filters=[deletion(filter_for_acl(acl))]), 3))
+    world.target.afterwards(lambda: world.target.ask_newest(kafka.DeleteAclsRequest(filters=[deletion(filter_for_acl(acl))]), 3))
     return kafka.CreateAclsRequest(creations=[creation(acl)])
 
 

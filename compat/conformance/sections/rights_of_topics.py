@@ -122,7 +122,7 @@ def _offset_delete(world: World) -> kafka.OffsetDeleteRequest:
 
 def _offset_delete_of_a_group(world: World) -> kafka.OffsetDeleteRequest:
     """Of a group that has some."""
-    world.target.ask(_offset_commit(world), 9)
+    world.target.ask_newest(_offset_commit(world), 9)
     return _offset_delete(world)
 
 

@@ -230,8 +230,8 @@ def other_kinds_of_members_do_not_join_a_share_group(target: Target) -> None:
         group_id=member.group_id, protocol_type="consumer", session_timeout_ms=10_000, rebalance_timeout_ms=10_000, protocols=[protocol]
     )
 
-    expect(target.ask(consumer, 1), error_code=ErrorCode.GROUP_ID_NOT_FOUND)
-    expect(target.ask(classic, 9), error_code=ErrorCode.INCONSISTENT_GROUP_PROTOCOL)
+    expect(target.ask_newest(consumer, 1), error_code=ErrorCode.GROUP_ID_NOT_FOUND)
+    expect(target.ask_newest(classic, 9), error_code=ErrorCode.INCONSISTENT_GROUP_PROTOCOL)
 
 
 @check("H-24g", api=(HEARTBEAT, "JoinGroup", "SyncGroup"))
@@ -272,7 +272,7 @@ def share_group_describe_answers_each_group_by_itself(target: Target) -> None:
     nowhere, classic = target.new_group(), target.stable_group()
     wanted = [nowhere, member.group_id, classic.group_id]
 
-    answer = target.ask(ShareGroupDescribeRequest(group_ids=wanted), 1)
+    answer = target.ask_newest(ShareGroupDescribeRequest(group_ids=wanted), 1)
 
     found = {one.group_id: one for one in answer.groups}
     expect_equal("groups", sorted(found), sorted(wanted))
@@ -286,9 +286,9 @@ def share_groups_are_listed_as_such(target: Target, version: int) -> None:
     """Given a share group, ListGroups v5 has it with protocol type and group type `share`, and the filter finds it alone. KIP-932."""
     member = _subscribed(target).join()
 
-    everything = target.ask(ListGroupsRequest(), 5)
-    share = target.ask(ListGroupsRequest(types_filter=["share"]), 5)
-    classic = target.ask(ListGroupsRequest(types_filter=["classic"]), 5)
+    everything = target.ask_newest(ListGroupsRequest(), 5)
+    share = target.ask_newest(ListGroupsRequest(types_filter=["share"]), 5)
+    classic = target.ask_newest(ListGroupsRequest(types_filter=["classic"]), 5)
 
     for answer in (everything, share):
         found = [one for one in answer.groups if one.group_id == member.group_id]
@@ -303,9 +303,9 @@ def only_an_empty_share_group_is_deleted(target: Target) -> None:
     """Given a member, DeleteGroups is answered NON_EMPTY_GROUP; when it has left, NONE, and the group is not found any more. KIP-932."""
     member = _subscribed(target).join()
 
-    refused = target.ask(DeleteGroupsRequest(groups_names=[member.group_id]), 2)
+    refused = target.ask_newest(DeleteGroupsRequest(groups_names=[member.group_id]), 2)
     member.leave()
-    deleted = target.ask(DeleteGroupsRequest(groups_names=[member.group_id]), 2)
+    deleted = target.ask_newest(DeleteGroupsRequest(groups_names=[member.group_id]), 2)
 
     expect(refused.results[0], error_code=ErrorCode.NON_EMPTY_GROUP)
     expect(deleted.results[0], error_code=ErrorCode.NONE)
@@ -323,7 +323,7 @@ def a_topic_made_later_is_assigned_then(target: Target) -> None:
     target.forget_after(later)
 
     wanted = CreateTopicsRequest.CreatableTopic(name=later, num_partitions=2, replication_factor=1)
-    made = target.ask(CreateTopicsRequest(topics=[wanted], timeout_ms=10_000), 7).topics[0]
+    made = target.ask_newest(CreateTopicsRequest(topics=[wanted], timeout_ms=10_000), 7).topics[0]
 
     expect(made, error_code=ErrorCode.NONE)
     found = eventually(

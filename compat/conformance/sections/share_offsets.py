@@ -53,7 +53,7 @@ def _delete(target: Target, group_id: str, *names: str) -> DeleteShareGroupOffse
     return target.ask(DeleteShareGroupOffsetsRequest(group_id=group_id, topics=wanted), 0)
 
 
-def _start(member: ShareMember, version: int = 1) -> Described:
+def _start(member: ShareMember, version: int | None = None) -> Described:
     """What is told of the first partition of the member's topic."""
     found = offsets(member.target, member.group_id, [(member.topics[0].name, [0])], version=version)
     expect(found, error_code=ErrorCode.NONE)

@@ -285,7 +285,7 @@ def source_topics_that_are_missing_are_waited_for(target: Target) -> None:
     expect_equal("status codes", statuses(answer), [MISSING_SOURCE_TOPICS])
     expect_equal("tasks", member.active or {}, {})
     wanted = CreateTopicsRequest.CreatableTopic(name=source, num_partitions=2, replication_factor=1)
-    expect(target.ask(CreateTopicsRequest(topics=[wanted], timeout_ms=10_000), 7).topics[0], error_code=ErrorCode.NONE)
+    expect(target.ask_newest(CreateTopicsRequest(topics=[wanted], timeout_ms=10_000), 7).topics[0], error_code=ErrorCode.NONE)
     member.wait_for({SUBTOPOLOGY: [0, 1]})
 
 
@@ -347,10 +347,10 @@ def streams_groups_are_listed_as_such(target: Target) -> None:
     member = newcomer(target, target.new_topic()).join_with({SUBTOPOLOGY: [0]})
 
     for request in (ListGroupsRequest(), ListGroupsRequest(types_filter=["streams"])):
-        found = [one for one in target.ask(request, 5).groups if one.group_id == member.group_id]
+        found = [one for one in target.ask_newest(request, 5).groups if one.group_id == member.group_id]
         expect_equal("the number of entries", len(found), 1)
         expect(found[0], protocol_type="streams", group_type="streams", group_state="Stable")
-    classic = target.ask(ListGroupsRequest(types_filter=["classic"]), 5)
+    classic = target.ask_newest(ListGroupsRequest(types_filter=["classic"]), 5)
     expect_that(member.group_id not in {one.group_id for one in classic.groups}, "no classic group")
 
 
@@ -419,8 +419,8 @@ def other_kinds_of_members_do_not_join_a_streams_group(target: Target) -> None:
         group_id=member.group_id, protocol_type="consumer", session_timeout_ms=10_000, rebalance_timeout_ms=10_000, protocols=[protocol]
     )
 
-    expect(target.ask(consumer, 1), error_code=ErrorCode.GROUP_ID_NOT_FOUND, error_message=NOT_EMPTY)
-    expect(target.ask(classic, 9), error_code=ErrorCode.INCONSISTENT_GROUP_PROTOCOL)
+    expect(target.ask_newest(consumer, 1), error_code=ErrorCode.GROUP_ID_NOT_FOUND, error_message=NOT_EMPTY)
+    expect(target.ask_newest(classic, 9), error_code=ErrorCode.INCONSISTENT_GROUP_PROTOCOL)
 
 
 @check("R-06g", api=(*GROUPS, "DeleteGroups"))
@@ -428,9 +428,9 @@ def only_an_empty_streams_group_is_deleted(target: Target) -> None:
     """Given a member, DeleteGroups is answered NON_EMPTY_GROUP; when it has left, NONE, and the group is not found any more. KIP-1071."""
     member = newcomer(target, target.new_topic()).join_with({SUBTOPOLOGY: [0]})
 
-    refused = target.ask(DeleteGroupsRequest(groups_names=[member.group_id]), 2)
+    refused = target.ask_newest(DeleteGroupsRequest(groups_names=[member.group_id]), 2)
     member.leave()
-    deleted = target.ask(DeleteGroupsRequest(groups_names=[member.group_id]), 2)
+    deleted = target.ask_newest(DeleteGroupsRequest(groups_names=[member.group_id]), 2)
 
     expect(refused.results[0], error_code=ErrorCode.NON_EMPTY_GROUP)
     expect(deleted.results[0], error_code=ErrorCode.NONE)

@@ -388,7 +388,7 @@ def _in_order(target: Target, topics: Sequence[CreatableTopic], version: int) ->
 
 def _described(target: Target, name: str) -> DescribeConfigsResponse.DescribeConfigsResult:
     resource = DescribeConfigsRequest.DescribeConfigsResource(resource_type=TOPIC, resource_name=name, configuration_keys=None)
-    return target.ask(DescribeConfigsRequest(resources=[resource]), 1).results[0]
+    return target.ask_newest(DescribeConfigsRequest(resources=[resource]), 1).results[0]
 
 
 def _config(made: Made, name: str) -> str | None:

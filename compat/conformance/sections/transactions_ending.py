@@ -27,7 +27,7 @@ from pykbroker.compat.steps.transaction_requests import (
 from pykbroker.compat.steps.transactions import TRANSACTIONS, kinds_of_markers, last_stable_offset, markers_of
 from pykbroker.compat.target import Target, Topic, eventually
 from pykbroker.protocol.errors import ErrorCode
-from pykbroker.protocol.messages import DeleteTopicsRequest, EndTxnRequest, EndTxnResponse
+from pykbroker.protocol.messages import EndTxnRequest, EndTxnResponse
 from pykbroker.protocol.records import ControlRecordType
 
 ENDING = ("EndTxn", "Produce", "DescribeTransactions", *TRANSACTIONS)
@@ -279,6 +279,5 @@ def a_deleted_topic_holds_nobody_up(target: Target, version: int) -> None:
 
 def delete_for_good(target: Target, topic: Topic) -> None:
     """Delete a topic, and wait until this broker has forgotten it."""
-    answer = target.ask(DeleteTopicsRequest(topic_names=[topic.name], timeout_ms=10_000), 5)
-    expect(answer.responses[0], error_code=ErrorCode.NONE)
+    target.delete_topic(topic.name)
     eventually(lambda: target.list_offsets(topic).error_code, lambda error: error == ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, "it is gone")

@@ -31,8 +31,9 @@ ADDS_BY_ITSELF = 5
 """The first TxnOffsetCommit that needs no AddOffsetsToTxn (KIP-890)."""
 
 
-def fetched(target: Target, group_id: str, topic: Topic, version: int = 9, *, require_stable: bool = False) -> Offset:
+def fetched(target: Target, group_id: str, topic: Topic, version: int | None = None, *, require_stable: bool = False) -> Offset:
     """OffsetFetch of one partition, in a version that knows of stable offsets."""
+    version = target.newest(OffsetFetchRequest, 9, at_least=7) if version is None else version
     if version < 8:
         old = OffsetFetchRequest.OffsetFetchRequestTopic(name=topic.name, partition_indexes=[0])
         answer = target.ask(OffsetFetchRequest(group_id=group_id, topics=[old], require_stable=require_stable), version)

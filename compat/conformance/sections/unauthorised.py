@@ -124,10 +124,10 @@ def no_api_tells_of_a_topic_that_may_not_be_seen(target: Target) -> None:
         producers = DescribeProducersRequest.TopicRequest(name=name, partition_indexes=[9])
 
         answers = [
-            user.ask(FetchRequest(max_bytes=1000, topics=[fetched]), 12).responses[0].partitions[0],
-            user.ask(ListOffsetsRequest(topics=[offsets]), 7).topics[0].partitions[0],
-            user.ask(OffsetForLeaderEpochRequest(replica_id=-1, topics=[epochs]), 4).topics[0].partitions[0],
-            user.ask(DeleteRecordsRequest(topics=[deleted], timeout_ms=1000), 2).topics[0].partitions[0],
+            user.ask_newest(FetchRequest(max_bytes=1000, topics=[fetched]), 12).responses[0].partitions[0],
+            user.ask_newest(ListOffsetsRequest(topics=[offsets]), 7).topics[0].partitions[0],
+            user.ask_newest(OffsetForLeaderEpochRequest(replica_id=-1, topics=[epochs]), 4).topics[0].partitions[0],
+            user.ask_newest(DeleteRecordsRequest(topics=[deleted], timeout_ms=1000), 2).topics[0].partitions[0],
             user.ask(DescribeTopicPartitionsRequest(topics=[described]), 0).topics[0],
             user.ask(DescribeProducersRequest(topics=[producers]), 0).topics[0].partitions[0],
         ]
@@ -166,15 +166,15 @@ def writer_of(target: Target, topic: Topic) -> User:
         operation=WRITE,
         permission_type=ALLOW,
     )
-    target.afterwards(lambda: target.ask(DeleteAclsRequest(filters=[taken]), 3))
-    expect(target.ask(CreateAclsRequest(creations=[granted]), 3).results[0], error_code=ErrorCode.NONE)
+    target.afterwards(lambda: target.ask_newest(DeleteAclsRequest(filters=[taken]), 3))
+    expect(target.ask_newest(CreateAclsRequest(creations=[granted]), 3).results[0], error_code=ErrorCode.NONE)
     nothing = ProduceRequest.PartitionProduceData(index=topic.partitions, records=b"")
     request = ProduceRequest(
         acks=-1, timeout_ms=1000, topic_data=[ProduceRequest.TopicProduceData(name=topic.name, partition_data=[nothing])]
     )
 
     def error() -> int:
-        return user.ask(request, 12).responses[0].partition_responses[0].error_code
+        return user.ask_newest(request, 12).responses[0].partition_responses[0].error_code
 
     eventually(error, lambda found: found == ErrorCode.UNKNOWN_TOPIC_OR_PARTITION, "the user may write")
     return user

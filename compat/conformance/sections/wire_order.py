@@ -32,8 +32,8 @@ def an_idle_connection_is_closed(target: Target) -> None:
     """
     topic = target.new_topic()
     idle, waiting = target.connect(), target.connect()
-    idle.ask(ApiVersionsRequest(client_software_name="a", client_software_version="1"), 3)
-    waiting.send(_fetch(topic, max_wait_ms=3 * IDLE_MS), 12)
+    idle.ask(ApiVersionsRequest(), 0)
+    waiting.send(_fetch(topic, max_wait_ms=3 * IDLE_MS), target.newest(FetchRequest, 12))
     started = time.monotonic()
 
     closed = idle.is_closed(within_s=2 * IDLE_MS / 1000)
@@ -76,9 +76,9 @@ def a_failed_produce_with_acks_0_ends_the_connection_in_its_turn(target: Target)
     topic = target.new_topic()
     connection = target.connect()
 
-    connection.send(_fetch(topic, max_wait_ms=300), 12)
-    connection.send(produce_request(topic, build_batch([NewRecord(b"lost")]), partition=9, acks=0), 9)
-    connection.send(ApiVersionsRequest(client_software_name="a", client_software_version="1"), 3)
+    connection.send(_fetch(topic, max_wait_ms=300), target.newest(FetchRequest, 12))
+    connection.send(produce_request(topic, build_batch([NewRecord(b"lost")]), partition=9, acks=0), target.newest(ProduceRequest, 9))
+    connection.send(ApiVersionsRequest(), 0)
 
     frame = connection.receive_frame()
     expect_equal("the correlation id of the first answer", (frame or b"")[:4], struct.pack(">i", 1))
@@ -162,10 +162,11 @@ def a_fetch_is_not_woken_from_behind_itself(target: Target, version: int) -> Non
     started = time.monotonic()
 
     connection.send(_fetch(topic, max_wait_ms=200), version)
-    connection.send(produce_request(topic, build_batch([NewRecord(b"late")])), 9)
+    produce_version = target.newest(ProduceRequest, 9)
+    connection.send(produce_request(topic, build_batch([NewRecord(b"late")])), produce_version)
     fetched = connection.receive(FetchRequest(), version)
     waited_s = time.monotonic() - started
-    produced = connection.receive(ProduceRequest(), 9)
+    produced = connection.receive(ProduceRequest(), produce_version)
 
     expect_that(waited_s > 0.18, f"the Fetch waits 200 ms; it came back after {waited_s * 1000:.0f} ms")
     expect_equal("what was fetched", _records_of(fetched), b"")

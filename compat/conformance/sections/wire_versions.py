@@ -74,18 +74,19 @@ def a_version_below_the_served_ones_closes_the_connection(target: Target) -> Non
 
 @check("W-03a", api="ApiVersions")
 def api_versions_of_the_future_is_answered_in_version_0(target: Target) -> None:
-    """Given ApiVersions v99 or v-1 with a body that is garbage, v0 answers UNSUPPORTED_VERSION and names ApiVersions 0-4 alone; the
-    connection stays open for a v3. KIP-511.
+    """Given ApiVersions v99 or v-1 with a body that is garbage, v0 answers UNSUPPORTED_VERSION and names the versions of ApiVersions
+    alone; the connection stays open. KIP-511.
     """
-    refusal = struct.pack(">ihihhh", 7, ErrorCode.UNSUPPORTED_VERSION, 1, API_VERSIONS, 0, 4)
+    served = target.served[API_VERSIONS]
+    refusal = struct.pack(">ihihhh", 7, ErrorCode.UNSUPPORTED_VERSION, 1, API_VERSIONS, min(served), max(served))
     for version, tags in ((99, NO_TAGS), (-1, b"")):
         connection = target.connect()
 
         connection.send_bytes(raw_request(API_VERSIONS, version, b"\xff\xfe\xfd", correlation_id=7, tags=tags))
 
         expect_equal(f"the frame that answers v{version}", connection.receive_frame(), refusal)
-        again = connection.ask(ApiVersionsRequest(client_software_name="a", client_software_version="1"), 3)
-        expect(again, error_code=ErrorCode.NONE)
+        alive = ApiVersionsRequest(client_software_name="a", client_software_version="1")
+        expect(connection.ask(alive, target.newest(ApiVersionsRequest, 3)), error_code=ErrorCode.NONE)
 
 
 @check("W-03b", api="ApiVersions")
@@ -211,14 +212,16 @@ def every_version_lists_the_same_apis_in_order(target: Target, version: int) -> 
     expect_that(all(len(versions) for versions in target.served.values()), "each API has a version")
 
 
-@check("W-10", api="InitProducerId")
-def an_unstable_version_is_not_served(target: Target) -> None:
+@check("W-10", api="InitProducerId", versions="5")
+def an_unstable_version_is_not_served(target: Target, version: int) -> None:
     """Given InitProducerId, 0-5 are listed, and a sound v6 closes the connection: that version is not stable yet. KIP-939."""
     connection = target.connect()
 
-    connection.send_bytes(raw_request(INIT_PRODUCER_ID, 6, encode(InitProducerIdRequest(transaction_timeout_ms=1000), 6), tags=NO_TAGS))
+    unstable = version + 1
+    body = encode(InitProducerIdRequest(transaction_timeout_ms=1000), unstable)
+    connection.send_bytes(raw_request(INIT_PRODUCER_ID, unstable, body, tags=NO_TAGS))
 
-    expect_equal("the versions listed", target.served[INIT_PRODUCER_ID], range(6))
+    expect_equal("the versions listed", target.served[INIT_PRODUCER_ID], range(unstable))
     expect_that(connection.is_closed(), "the connection is closed")
 
 
@@ -256,8 +259,8 @@ def levels_of_features_are_hints(target: Target) -> None:
     epoch. KIP-890.
     """
     topic = target.new_topic()
-    target.afterwards(lambda: target.ask(_transaction_version(2, UPGRADE), 2))
-    lowered = target.ask(_transaction_version(1, SAFE_DOWNGRADE), 2)
+    target.afterwards(lambda: target.ask_newest(_transaction_version(2, UPGRADE), 2))
+    lowered = target.ask_newest(_transaction_version(1, SAFE_DOWNGRADE), 2)
     expect(lowered, error_code=ErrorCode.NONE)
     eventually(lambda: _level_of(target, TRANSACTION_VERSION), lambda level: level == 1, "transaction.version is 1")
     transaction = Transaction(target)
@@ -266,7 +269,7 @@ def levels_of_features_are_hints(target: Target) -> None:
     ending = EndTxnRequest(transactional_id=transaction.transactional_id, producer_id=producer_id, producer_epoch=epoch, committed=True)
 
     request = produce_request_of([(topic, 0, records)], transactional_id=transaction.transactional_id)
-    appended = target.ask(request, 12).responses[0].partition_responses[0]
+    appended = target.ask_newest(request, 12).responses[0].partition_responses[0]
     ended = target.ask(ending, 5)
 
     expect(appended, error_code=ErrorCode.NONE, base_offset=0)

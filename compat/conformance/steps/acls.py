@@ -45,11 +45,12 @@ def creation(acl: Acl) -> CreateAclsRequest.AclCreation:
     )
 
 
-def create(target: Target, *acls: Acl, version: int = 3) -> list[CreateAclsResponse.AclCreationResult]:
+def create(target: Target, *acls: Acl, version: int | None = None) -> list[CreateAclsResponse.AclCreationResult]:
     """CreateAcls; what is answered for each. They are taken away after the check."""
     for one in acls:
         target.afterwards(lambda one=one: delete(target, filter_for(one)))  # type: ignore[misc]
-    answer = target.ask(CreateAclsRequest(creations=[creation(one) for one in acls]), version)
+    request = CreateAclsRequest(creations=[creation(one) for one in acls])
+    answer = target.ask(request, target.newest(request, 3) if version is None else version)
     expect_equal("the number of results", len(answer.results), len(acls))
     return answer.results
 
@@ -98,16 +99,17 @@ def acls_in(answer: DescribeAclsResponse) -> list[Acl]:
     ]
 
 
-def described(target: Target, wanted: DescribeAclsRequest, version: int = 3) -> list[Acl]:
+def described(target: Target, wanted: DescribeAclsRequest, version: int | None = None) -> list[Acl]:
     """DescribeAcls, without an error."""
-    answer = target.ask(wanted, version)
+    answer = target.ask(wanted, target.newest(wanted, 3) if version is None else version)
     expect(answer, error_code=ErrorCode.NONE)
     return acls_in(answer)
 
 
-def delete(target: Target, *filters: DescribeAclsRequest, version: int = 3) -> list[list[Acl]]:
+def delete(target: Target, *filters: DescribeAclsRequest, version: int | None = None) -> list[list[Acl]]:
     """DeleteAcls, without an error; what each filter took away."""
-    answer = target.ask(DeleteAclsRequest(filters=[deletion(one) for one in filters]), version)
+    request = DeleteAclsRequest(filters=[deletion(one) for one in filters])
+    answer = target.ask(request, target.newest(request, 3) if version is None else version)
     expect_equal("the number of results", len(answer.filter_results), len(filters))
     for result in answer.filter_results:
         expect(result, error_code=ErrorCode.NONE)

@@ -6,7 +6,7 @@ from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.records import RecordBatch, batches
 
 
-def expect_refused(target: Target, topic: Topic, records: bytes, version: int, error: ErrorCode, **fields: object) -> None:
+def expect_refused(target: Target, topic: Topic, records: bytes, version: int | None, error: ErrorCode, **fields: object) -> None:
     """These bytes are answered with that error, and the log ends where it did."""
     end = target.list_offsets(topic, timestamp=LATEST).offset
 

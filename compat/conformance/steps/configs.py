@@ -37,14 +37,14 @@ def describe(
     name: str,
     keys: list[str] | None = None,
     *,
-    version: int = 4,
+    version: int | None = None,
     synonyms: bool = False,
     documentation: bool = False,
 ) -> Described:
     """DescribeConfigs of one resource; what is answered for it."""
     resource = DescribeConfigsRequest.DescribeConfigsResource(resource_type=resource_type, resource_name=name, configuration_keys=keys)
     request = DescribeConfigsRequest(resources=[resource], include_synonyms=synonyms, include_documentation=documentation)
-    return target.ask(request, version).results[0]
+    return target.ask(request, target.newest(request, 4) if version is None else version).results[0]
 
 
 def entry(target: Target, resource_type: int, name: str, key: str) -> Entry:
@@ -55,14 +55,14 @@ def entry(target: Target, resource_type: int, name: str, key: str) -> Entry:
 
 
 def alter(
-    target: Target, resource_type: int, name: str, changes: Iterable[Change], *, version: int = 1, validate_only: bool = False
+    target: Target, resource_type: int, name: str, changes: Iterable[Change], *, version: int | None = None, validate_only: bool = False
 ) -> Refusal:
     """IncrementalAlterConfigs of one resource; what is answered for it."""
     return alter_all(target, [(resource_type, name, list(changes))], version=version, validate_only=validate_only)[0]
 
 
 def alter_all(
-    target: Target, resources: Iterable[tuple[int, str, list[Change]]], *, version: int = 1, validate_only: bool = False
+    target: Target, resources: Iterable[tuple[int, str, list[Change]]], *, version: int | None = None, validate_only: bool = False
 ) -> list[Refusal]:
     """IncrementalAlterConfigs of several resources; what is answered, in the order of the request where names differ."""
     wanted = list(resources)
@@ -76,7 +76,8 @@ def alter_all(
         )
         for resource_type, name, changes in wanted
     ]
-    answer = target.ask(IncrementalAlterConfigsRequest(resources=altered, validate_only=validate_only), version)
+    request = IncrementalAlterConfigsRequest(resources=altered, validate_only=validate_only)
+    answer = target.ask(request, target.newest(request, 1) if version is None else version)
     order = {(resource_type, name): index for index, (resource_type, name, _) in enumerate(wanted)}
     answers = sorted(answer.responses, key=lambda one: order.get((one.resource_type, one.resource_name), len(order)))
     return [Refusal(one.error_code, one.error_message) for one in answers]
@@ -88,7 +89,7 @@ def replace(
     name: str,
     configs: Iterable[tuple[str, str | None]],
     *,
-    version: int = 2,
+    version: int | None = None,
     validate_only: bool = False,
 ) -> Refusal:
     """AlterConfigs of one resource; what is answered for it."""
@@ -97,7 +98,8 @@ def replace(
         resource_name=name,
         configs=[AlterConfigsRequest.AlterableConfig(name=key, value=value) for key, value in configs],
     )
-    answer = target.ask(AlterConfigsRequest(resources=[resource], validate_only=validate_only), version)
+    request = AlterConfigsRequest(resources=[resource], validate_only=validate_only)
+    answer = target.ask(request, target.newest(request, 2) if version is None else version)
     return Refusal(answer.responses[0].error_code, answer.responses[0].error_message)
 
 

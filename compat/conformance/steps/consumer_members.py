@@ -46,7 +46,7 @@ class ConsumerMember:
         member_id: str | None = None,
         assignor: str | None = None,
         rebalance_timeout_ms: int = REBALANCE_TIMEOUT_MS,
-        version: int = 1,
+        version: int | None = None,
         user: User | None = None,
     ) -> None:
         self.target = target
@@ -60,7 +60,7 @@ class ConsumerMember:
         self.member_id = target.new_name("member") if member_id is None else member_id
         self.assignor = assignor
         self.rebalance_timeout_ms = rebalance_timeout_ms
-        self.version = version
+        self.version = target.newest(ConsumerGroupHeartbeatRequest, 1, at_least=int(regex is not None)) if version is None else version
         self.epoch = JOINING
         self.owned = NONE_AT_ALL
 
@@ -219,14 +219,15 @@ def members_in_turn(members: Sequence[ConsumerMember], wanted: Partitions) -> No
         time.sleep(_SHORTLY_S)
 
 
-def described(target: Target, group_id: str, version: int = 1) -> ConsumerGroupDescribeResponse.DescribedGroup:
+def described(target: Target, group_id: str, version: int | None = None) -> ConsumerGroupDescribeResponse.DescribedGroup:
     """ConsumerGroupDescribe of one group."""
+    version = target.newest(ConsumerGroupDescribeRequest, 1) if version is None else version
     answer = target.ask(ConsumerGroupDescribeRequest(group_ids=[group_id]), version)
     expect_equal("the groups", [one.group_id for one in answer.groups], [group_id])
     return answer.groups[0]
 
 
-def described_member(target: Target, member: ConsumerMember, version: int = 1) -> ConsumerGroupDescribeResponse.Member:
+def described_member(target: Target, member: ConsumerMember, version: int | None = None) -> ConsumerGroupDescribeResponse.Member:
     """What ConsumerGroupDescribe says of a member."""
     group = described(target, member.group_id, version)
     found = [one for one in group.members if one.member_id == member.member_id]

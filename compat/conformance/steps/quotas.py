@@ -41,10 +41,12 @@ def entry_of(entity: Entity, quotas: Mapping[str, float | None]) -> AlterClientQ
     )
 
 
-def alter(target: Target, entity: Entity, quotas: Mapping[str, float | None], *, version: int = 1, validate_only: bool = False) -> Answer:
+def alter(
+    target: Target, entity: Entity, quotas: Mapping[str, float | None], *, version: int | None = None, validate_only: bool = False
+) -> Answer:
     """AlterClientQuotas of one entity; what is answered for it."""
     request = AlterClientQuotasRequest(entries=[entry_of(entity, quotas)], validate_only=validate_only)
-    answer = target.ask(request, version)
+    answer = target.ask(request, target.newest(request, 1) if version is None else version)
     expect_equal("the number of entries", len(answer.entries), 1)
     return Answer(answer.entries[0].error_code, answer.entries[0].error_message)
 
@@ -55,10 +57,11 @@ def component(kind: str, match_type: int = EXACT, match: str | None = None) -> D
 
 
 def describe(
-    target: Target, *components: DescribeClientQuotasRequest.ComponentData, strict: bool = False, version: int = 1
+    target: Target, *components: DescribeClientQuotasRequest.ComponentData, strict: bool = False, version: int | None = None
 ) -> DescribeClientQuotasResponse:
     """DescribeClientQuotas with that filter."""
-    return target.ask(DescribeClientQuotasRequest(components=list(components), strict=strict), version)
+    request = DescribeClientQuotasRequest(components=list(components), strict=strict)
+    return target.ask(request, target.newest(request, 1) if version is None else version)
 
 
 def quotas_of(target: Target, entity: Entity) -> dict[str, float]:
@@ -87,6 +90,7 @@ class Client:
     """A client with an id of its own, and a connection; it takes the time of what it asks."""
 
     def __init__(self, target: Target, client_id: str) -> None:
+        self.target = target
         self.client_id = client_id
         self.connection = target.connect()
         self.answered_at = 0.0
@@ -100,6 +104,10 @@ class Client:
         self.answered_at = time.monotonic()
         self.took_ms = (self.answered_at - began) * 1000
         return answer
+
+    def ask_newest(self, request: "Request[R]", at_most: int) -> R:
+        """The same, in the newest version up to that which the broker serves."""
+        return self.ask(request, self.target.newest(request, at_most))
 
     def expect_muted(self, request: Message, version: int, throttle_time_ms: int) -> None:
         """The next request on the connection is left alone until that time is over (KIP-219)."""

@@ -128,7 +128,7 @@ def _check_of(case: Case) -> Callable[[Target], None]:
 
 def _refusals(world: World, case: Case) -> set[int]:
     request = cast("Request[Message]", case.request(world))
-    return refusals_in(world.user.ask(request, case.version))
+    return refusals_in(world.user.ask_newest(request, case.version))
 
 
 def _error_codes(part: object) -> Iterator[int]:

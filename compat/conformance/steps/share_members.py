@@ -90,7 +90,7 @@ class ShareMember:
         request = ShareGroupHeartbeatRequest(group_id=self.group_id, member_id=self.member_id, member_epoch=self.member_epoch)
         if self.member_epoch == JOINING:
             request.subscribed_topic_names = [topic.name for topic in self.topics]
-        answer = self.target.ask(changed(request, changes), 1)
+        answer = self.target.ask_newest(changed(request, changes), 1)
         if answer.error_code == ErrorCode.NONE and not changes:
             self.member_epoch = answer.member_epoch
         return answer
@@ -155,24 +155,27 @@ class ShareMember:
         )
         return changed(request, changes)
 
-    def fetch(self, acknowledged: Sequence[Acknowledged] = (), /, *, version: int = 2, **changes: object) -> ShareFetchResponse:
+    def fetch(self, acknowledged: Sequence[Acknowledged] = (), /, *, version: int | None = None, **changes: object) -> ShareFetchResponse:
         """One ShareFetch and its answer, whatever it is; the session goes on where that is no error."""
         return self._fetch(self.fetch_request(acknowledged, **changes), version)
 
-    def _fetch(self, request: ShareFetchRequest, version: int) -> ShareFetchResponse:
-        return self._remember(request.share_session_epoch, self.connection.ask(request, version))
+    def _fetch(self, request: ShareFetchRequest, version: int | None) -> ShareFetchResponse:
+        return self._remember(request.share_session_epoch, self.connection.ask(request, self._version(request, version)))
 
-    def send_fetch(self, *, version: int = 2, **changes: object) -> ShareFetchRequest:
+    def _version(self, request: Message, version: int | None) -> int:
+        return self.target.newest(request, 2) if version is None else version
+
+    def send_fetch(self, *, version: int | None = None, **changes: object) -> ShareFetchRequest:
         """Send a ShareFetch that is to wait; what was sent, for `fetched`."""
         request = self.fetch_request(**changes)
-        self.connection.send(request, version)
+        self.connection.send(request, self._version(request, version))
         return request
 
-    def fetched(self, request: ShareFetchRequest, *, version: int = 2) -> ShareFetchResponse:
+    def fetched(self, request: ShareFetchRequest, *, version: int | None = None) -> ShareFetchResponse:
         """The answer to what was sent."""
-        return self._remember(request.share_session_epoch, self.connection.receive(request, version))
+        return self._remember(request.share_session_epoch, self.connection.receive(request, self._version(request, version)))
 
-    def acquire(self, *, version: int = 2, **changes: object) -> list[Acquired]:
+    def acquire(self, *, version: int | None = None, **changes: object) -> list[Acquired]:
         """Fetch until something of the first partition is acquired; all that one answer has of it."""
         topic, partition = self.topics[0], self.partitions[0]
         deadline = time.monotonic() + PATIENCE_S
@@ -186,7 +189,7 @@ class ShareMember:
                 return found
             expect_that(time.monotonic() < deadline, f"records are acquired; the answer is {answer!r}")
 
-    def expect_nothing(self, *, version: int = 2, **changes: object) -> None:
+    def expect_nothing(self, *, version: int | None = None, **changes: object) -> None:
         """Fetch, and be given no records."""
         answer = self._fetch(self.fetch_request(**{"max_wait_ms": 100, **changes}), version)
         expect(answer, error_code=ErrorCode.NONE)
@@ -214,16 +217,18 @@ class ShareMember:
         )
         return changed(request, changes)
 
-    def acknowledge(self, *batches: Batch, version: int = 2, **changes: object) -> ShareAcknowledgeResponse:
+    def acknowledge(self, *batches: Batch, version: int | None = None, **changes: object) -> ShareAcknowledgeResponse:
         """One ShareAcknowledge of its first partition, and its answer, whatever it is."""
         return self.acknowledge_all([Acknowledged(self.topics[0], batches, self.partitions[0])], version=version, **changes)
 
-    def acknowledge_all(self, acknowledged: Sequence[Acknowledged], /, *, version: int = 2, **changes: object) -> ShareAcknowledgeResponse:
+    def acknowledge_all(
+        self, acknowledged: Sequence[Acknowledged], /, *, version: int | None = None, **changes: object
+    ) -> ShareAcknowledgeResponse:
         """One ShareAcknowledge of several partitions, or of none; its answer, whatever it is."""
         request = self.acknowledge_request(acknowledged, **changes)
-        return self._remember(request.share_session_epoch, self.connection.ask(request, version))
+        return self._remember(request.share_session_epoch, self.connection.ask(request, self._version(request, version)))
 
-    def settle(self, *batches: Batch, version: int = 2) -> None:
+    def settle(self, *batches: Batch, version: int | None = None) -> None:
         """Acknowledge, and insist on it."""
         answer = self.acknowledge(*batches, version=version)
         expect(answer, error_code=ErrorCode.NONE)
@@ -280,7 +285,7 @@ def configured_group(target: Target, *configs: Change) -> str:
     It is deleted before its topics are, since otherwise Kafka takes half a minute for it.
     """
     group_id = target.new_group()
-    target.afterwards(lambda: target.ask(DeleteGroupsRequest(groups_names=[group_id]), 2))
+    target.afterwards(lambda: target.ask_newest(DeleteGroupsRequest(groups_names=[group_id]), 2))
     changes = list({one.name: one for one in (AT_ONCE, *configs)}.values())
     expect_equal("the answer to IncrementalAlterConfigs", alter(target, GROUP, group_id, changes).error_code, ErrorCode.NONE)
     target.unset_after(GROUP, group_id, *(one.name for one in changes))
@@ -309,14 +314,15 @@ def second(member: ShareMember) -> ShareMember:
 
 def described(target: Target, group_id: str) -> ShareGroupDescribeResponse.DescribedGroup:
     """ShareGroupDescribe of one group; what is answered for it."""
-    return target.ask(ShareGroupDescribeRequest(group_ids=[group_id]), 1).groups[0]
+    return target.ask_newest(ShareGroupDescribeRequest(group_ids=[group_id]), 1).groups[0]
 
 
 def offsets(
-    target: Target, group_id: str, topics: Sequence[tuple[str, Sequence[int]]] | None = None, *, version: int = 1
+    target: Target, group_id: str, topics: Sequence[tuple[str, Sequence[int]]] | None = None, *, version: int | None = None
 ) -> DescribeShareGroupOffsetsResponse.DescribeShareGroupOffsetsResponseGroup:
     """DescribeShareGroupOffsets of one group, of all its topics where none is named; what is answered for it."""
-    return target.ask(offsets_request(group_id, topics), version).groups[0]
+    request = offsets_request(group_id, topics)
+    return target.ask(request, target.newest(request, 1) if version is None else version).groups[0]
 
 
 def offsets_request(group_id: str, topics: Sequence[tuple[str, Sequence[int]]] | None) -> DescribeShareGroupOffsetsRequest:

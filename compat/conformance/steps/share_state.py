@@ -58,7 +58,7 @@ class Keeper:
     def _is_kept_here(self, group_id: str) -> bool:
         """Whether the broker under test is the coordinator of this partition for that group."""
         key = f"{group_id}:{base64.urlsafe_b64encode(self.topic_id).decode().rstrip('=')}:{self.partition}"
-        found = self.target.ask(FindCoordinatorRequest(key_type=SHARE, coordinator_keys=[key]), 6).coordinators[0]
+        found = self.target.ask_newest(FindCoordinatorRequest(key_type=SHARE, coordinator_keys=[key]), 6).coordinators[0]
         expect(found, key=key)
         return found.error_code == ErrorCode.NONE and found.node_id == self.target.node_id
 
@@ -74,11 +74,12 @@ class Keeper:
         topics = [ReadShareGroupStateRequest.ReadStateData(topic_id=self.topic_id, partitions=[part])]
         return self.target.ask(ReadShareGroupStateRequest(group_id=self.group_id, topics=topics), 0)
 
-    def summary(self, *, leader_epoch: int = 0, version: int = 1) -> ReadShareGroupStateSummaryResponse:
+    def summary(self, *, leader_epoch: int = 0, version: int | None = None) -> ReadShareGroupStateSummaryResponse:
         """ReadShareGroupStateSummary of one partition."""
         part = ReadShareGroupStateSummaryRequest.PartitionData(partition=self.partition, leader_epoch=leader_epoch)
         topics = [ReadShareGroupStateSummaryRequest.ReadStateSummaryData(topic_id=self.topic_id, partitions=[part])]
-        return self.target.ask(ReadShareGroupStateSummaryRequest(group_id=self.group_id, topics=topics), version)
+        request = ReadShareGroupStateSummaryRequest(group_id=self.group_id, topics=topics)
+        return self.target.ask(request, self.target.newest(request, 1) if version is None else version)
 
     def write(
         self,
@@ -87,9 +88,10 @@ class Keeper:
         leader_epoch: int,
         start_offset: int,
         complete: int = -1,
-        version: int = 1,
+        version: int | None = None,
     ) -> WriteShareGroupStateResponse:
         """WriteShareGroupState of one partition."""
+        version = self.target.newest(WriteShareGroupStateRequest, 1) if version is None else version
         part = WriteShareGroupStateRequest.PartitionData(
             partition=self.partition,
             state_epoch=state_epoch,

@@ -135,7 +135,7 @@ def statuses(answer: StreamsGroupHeartbeatResponse) -> list[int]:
 def streams_group(target: Target, *configs: Change) -> str:
     """The id of a new streams group that assigns without delay, unless these configs say otherwise; it is deleted after the check."""
     group_id = target.new_group()
-    target.afterwards(lambda: target.ask(DeleteGroupsRequest(groups_names=[group_id]), 2))
+    target.afterwards(lambda: target.ask_newest(DeleteGroupsRequest(groups_names=[group_id]), 2))
     changes = list({one.name: one for one in (NO_DELAY, AT_ONCE, *configs)}.values())
     expect_equal("the answer to IncrementalAlterConfigs", alter(target, GROUP, group_id, changes).error_code, ErrorCode.NONE)
     target.unset_after(GROUP, group_id, *(one.name for one in changes))

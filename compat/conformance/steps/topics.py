@@ -9,9 +9,9 @@ from pykbroker.protocol.messages import CreateTopicsRequest
 def created_again(target: Target, topic: Topic) -> Topic:
     """A topic of that name, with an id of its own."""
     made = CreateTopicsRequest.CreatableTopic(name=topic.name, num_partitions=topic.partitions, replication_factor=1)
-    answer = target.ask(CreateTopicsRequest(topics=[made], timeout_ms=10_000), 7)
+    answer = target.ask_newest(CreateTopicsRequest(topics=[made], timeout_ms=10_000), 7)
     expect(answer.topics[0], error_code=ErrorCode.NONE)
-    again = Topic(topic.name, answer.topics[0].topic_id, topic.partitions)
+    again = Topic(topic.name, target.topic_id_of(answer.topics[0]), topic.partitions)
     target.wait_for_leaders(topic.name, topic.partitions)
     return again
 

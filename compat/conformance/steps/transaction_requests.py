@@ -22,7 +22,6 @@ from pykbroker.protocol.messages import (
     DescribeTransactionsResponse,
     EndTxnRequest,
     EndTxnResponse,
-    FindCoordinatorRequest,
     InitProducerIdRequest,
     InitProducerIdResponse,
     ListTransactionsRequest,
@@ -98,9 +97,7 @@ def strangers(target: Target, who: Identity) -> list[Identity]:
 
 def has_coordinator(target: Target, transactional_id: str) -> bool:
     """Whether somebody coordinates that transactional id; asking makes the log of transactions where there is none."""
-    found = target.ask(FindCoordinatorRequest(key_type=TRANSACTION, coordinator_keys=[transactional_id]), 4)
-    expect_equal("the keys answered", [one.key for one in found.coordinators], [transactional_id])
-    return found.coordinators[0].error_code == ErrorCode.NONE
+    return target.find_coordinator(transactional_id, TRANSACTION).error_code == ErrorCode.NONE
 
 
 def wait_for_transaction_coordinator(target: Target, transactional_id: str) -> None:
@@ -115,28 +112,31 @@ def wait_for_transaction_coordinator(target: Target, transactional_id: str) -> N
 def initialise(
     target: Target,
     transactional_id: str | None,
-    version: int = 5,
+    version: int | None = None,
     *,
     timeout_ms: int = 60_000,
     producer_id: int = NO_ID,
     producer_epoch: int = NO_EPOCH,
 ) -> InitProducerIdResponse:
     """InitProducerId, once."""
+    version = target.newest(InitProducerIdRequest, 5) if version is None else version
     request = InitProducerIdRequest(transactional_id=transactional_id, transaction_timeout_ms=timeout_ms)
     if version >= 3:
         request.producer_id, request.producer_epoch = producer_id, producer_epoch
     return target.ask(request, version)
 
 
-def initialise_again(target: Target, who: Identity, version: int = 5, *, timeout_ms: int = 60_000) -> InitProducerIdResponse:
+def initialise_again(target: Target, who: Identity, version: int | None = None, *, timeout_ms: int = 60_000) -> InitProducerIdResponse:
     """InitProducerId of a producer that says who it was (KIP-360), once."""
+    version = target.newest(InitProducerIdRequest, 5, at_least=3) if version is None else version
     return initialise(
         target, who.transactional_id, version, timeout_ms=timeout_ms, producer_id=who.producer_id, producer_epoch=who.producer_epoch
     )
 
 
-def initialised(target: Target, transactional_id: str, version: int = 4, *, timeout_ms: int = 60_000) -> Identity:
+def initialised(target: Target, transactional_id: str, version: int | None = None, *, timeout_ms: int = 60_000) -> Identity:
     """InitProducerId, asked until there is a coordinator and what was under way before is through; who the producer is then."""
+    version = target.newest(InitProducerIdRequest, 4) if version is None else version
     deadline = time.monotonic() + PATIENCE_S
     while True:
         found = has_coordinator(target, transactional_id)
@@ -219,12 +219,19 @@ def transactional_batch(who: Identity, *values: bytes, sequence: int = 0) -> byt
 
 
 def produce(
-    target: Target, who: Identity, topic: Topic, version: int = 11, *, partition: int = 0, sequence: int = 0, records: bytes | None = None
+    target: Target,
+    who: Identity,
+    topic: Topic,
+    version: int | None = None,
+    *,
+    partition: int = 0,
+    sequence: int = 0,
+    records: bytes | None = None,
 ) -> ProduceResponse.PartitionProduceResponse:
     """Produce of one batch of a transaction, to a partition that is added already unless the version adds it; what is answered."""
     batch = transactional_batch(who, sequence=sequence) if records is None else records
     request = produce_request_of([(topic, partition, batch)], transactional_id=who.transactional_id)
-    return target.ask(request, version).responses[0].partition_responses[0]
+    return target.ask(request, target.newest(request, 11) if version is None else version).responses[0].partition_responses[0]
 
 
 def write(target: Target, who: Identity, topic: Topic, *, partition: int = 0, sequence: int = 0) -> int:
@@ -243,14 +250,16 @@ def end(target: Target, who: Identity, version: int, *, committed: bool) -> EndT
     return target.ask(request, version)
 
 
-def commit(target: Target, who: Identity, version: int = 4) -> None:
+def commit(target: Target, who: Identity, version: int | None = None) -> None:
     """Commit, insist on it, and wait until it is through."""
+    version = target.newest(EndTxnRequest, 4) if version is None else version
     expect(end(target, who, version, committed=True), error_code=ErrorCode.NONE)
     wait_for_transaction_state(target, who.transactional_id, "CompleteCommit")
 
 
-def abort(target: Target, who: Identity, version: int = 4) -> None:
+def abort(target: Target, who: Identity, version: int | None = None) -> None:
     """Abort, insist on it, and wait until it is through."""
+    version = target.newest(EndTxnRequest, 4) if version is None else version
     expect(end(target, who, version, committed=False), error_code=ErrorCode.NONE)
     wait_for_transaction_state(target, who.transactional_id, "CompleteAbort")
 
@@ -343,7 +352,7 @@ def wait_for_transaction_state(
 
 def list_transactions(
     target: Target,
-    version: int = 2,
+    version: int | None = None,
     *,
     states: Sequence[str] = (),
     producer_ids: Sequence[int] = (),
@@ -351,6 +360,8 @@ def list_transactions(
     pattern: str | None = None,
 ) -> ListTransactionsResponse:
     """ListTransactions with the filters that the version has."""
+    if version is None:
+        version = target.newest(ListTransactionsRequest, 2, at_least=2 if pattern is not None else 1 if duration_ms >= 0 else 0)
     request = ListTransactionsRequest(state_filters=list(states), producer_id_filters=list(producer_ids))
     if version >= 1:
         request.duration_filter = duration_ms
@@ -379,7 +390,7 @@ def write_marker(
     target: Target,
     who: Identity,
     topic: str,
-    version: int = 2,
+    version: int | None = None,
     *,
     committed: bool = True,
     partition: int = 0,
@@ -387,6 +398,7 @@ def write_marker(
     transaction_version: int = 0,
 ) -> int:
     """WriteTxnMarkers of one marker to one partition, as a coordinator would ask; the partition's error. Its first version is 1."""
+    version = target.newest(WriteTxnMarkersRequest, 2, at_least=2 if transaction_version else 1) if version is None else version
     marker = WriteTxnMarkersRequest.WritableTxnMarker(
         producer_id=who.producer_id,
         producer_epoch=who.producer_epoch,

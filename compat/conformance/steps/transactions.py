@@ -47,7 +47,7 @@ class Transaction:
         """Make a partition part of it."""
         begin(self._target, self._who, topic, partition=partition)
 
-    def produce(self, topic: Topic, values: Sequence[bytes] = (b"value",), partition: int = 0, version: int = 11) -> int:
+    def produce(self, topic: Topic, values: Sequence[bytes] = (b"value",), partition: int = 0, version: int | None = None) -> int:
         """Append to a partition of it, which is added before; the offset of the first record."""
         self.add(topic, partition)
         sequence = self._sequences.get((topic.name, partition), 0)
@@ -72,7 +72,7 @@ def last_stable_offset(target: Target, topic: Topic, partition: int = 0) -> int:
     part = ListOffsetsRequest.ListOffsetsPartition(partition_index=partition, timestamp=LATEST)
     topics = [ListOffsetsRequest.ListOffsetsTopic(name=topic.name, partitions=[part])]
     request = ListOffsetsRequest(replica_id=NOBODY, isolation_level=READ_COMMITTED, topics=topics)
-    answer = target.ask(request, 7).topics[0].partitions[0]
+    answer = target.ask_newest(request, 7).topics[0].partitions[0]
     expect(answer, error_code=ErrorCode.NONE)
     return answer.offset
 

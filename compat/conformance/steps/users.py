@@ -64,6 +64,10 @@ class User:
             self._connection = self._ready = None
             raise
 
+    def ask_newest(self, request: "Request[R]", at_most: int) -> R:
+        """The same, in the newest version up to that which the broker serves."""
+        return self.ask(request, self.target.newest(request, at_most))
+
     def wait_until_known(self, login: Login) -> Connection:
         """Until somebody can log in so; the connection that did."""
         made = eventually(lambda: self._try(login), lambda found: found is not None, f"{login.user} can log in")
@@ -125,7 +129,7 @@ def listeners(target: Target) -> dict[str, tuple[str, int]]:
     """The address of a listener by each security protocol, as the broker's configs have them."""
     keys = ["advertised.listeners", "listeners", "listener.security.protocol.map"]
     resource = DescribeConfigsRequest.DescribeConfigsResource(resource_type=BROKER, resource_name=own_id(target), configuration_keys=keys)
-    answer = target.ask(DescribeConfigsRequest(resources=[resource]), 4)
+    answer = target.ask_newest(DescribeConfigsRequest(resources=[resource]), 4)
     configs = {one.name: one.value or "" for one in answer.results[0].configs}
     protocols = dict(pair.split(":", 1) for pair in configs.get("listener.security.protocol.map", "").split(",") if pair)
     found = {}
