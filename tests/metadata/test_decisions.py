@@ -225,3 +225,22 @@ def test_whatever_overlaps_and_fails_the_log_says_what_was_answered(new_cluster,
     assert set(cluster.metadata.topics) == expected
     assert offsets == sorted(offsets)
     assert set(new_cluster(files=files.crash(dice)).metadata.topics) == expected
+
+
+def test_what_is_durable_while_another_is_replayed_waits_for_it(new_cluster):
+    held_back = OneByOne()
+    cluster = new_cluster(files=MemoryFiles(crashable=True), offload=held_back)
+    replay, offsets = cluster.replay, []
+    cluster.replay = lambda offset, record: (offsets.append(offset), replay(offset, record))
+    large = cluster.controller.create_topics([NewTopic(name, PARTITIONS) for name in names(200)])
+    cluster.waits.advance()
+    small = cluster.controller.create_topics([NewTopic("small")])
+
+    held_back.run_one()
+    held_back.run_one()
+
+    assert 0 < len(cluster.metadata.topics) < 200
+    assert not small.settled
+    cluster.waits.advance()
+    assert (len(large.value), len(small.value)) == (200, 1)
+    assert offsets == list(range(offsets[0], offsets[0] + len(offsets)))
