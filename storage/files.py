@@ -6,7 +6,7 @@ Names are relative, with `/` between directory and file. Whatever goes wrong is 
 All methods are for the broker's own thread, but for `replace`, `sync_directory` and what `syncer` gives: those may run on any.
 """
 
-# ruff: noqa: PTH102, PTH103, PTH105, PTH108, PTH112, PTH116, PTH120, PTH208
+# ruff: noqa: PTH102, PTH103, PTH105, PTH108, PTH116, PTH120, PTH208
 
 import errno
 import os
@@ -97,6 +97,8 @@ class OsFiles:
         self.root = root
         os.makedirs(root, mode=0o700, exist_ok=True)
         self._open: OrderedDict[str, int] = OrderedDict()
+        self._open_in: dict[str, set[str]] = {}
+        """What is open, by directory: taking one away costs what is open there."""
         self._read_buffers = ReadBuffers()
         self._most_open = most_open or _default_most_open()
         self._lock = self._take_lock()
@@ -173,15 +175,14 @@ class OsFiles:
 
     def rename(self, name: str, new_name: str) -> None:
         """Open handles of both names are closed first."""
-        path = self._path(name)
-        self._forget(name, path)
+        self._forget(name)
         self._close(new_name)
-        os.replace(path, self._path(new_name))
+        os.replace(self._path(name), self._path(new_name))
 
     def delete(self, name: str) -> None:
         """A file or a whole directory."""
         path = self._path(name)
-        self._forget(name, path)
+        self._forget(name)
         try:
             os.unlink(path)
         except FileNotFoundError:
@@ -239,6 +240,7 @@ class OsFiles:
         for descriptor in self._open.values():
             os.close(descriptor)
         self._open.clear()
+        self._open_in.clear()
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -256,24 +258,30 @@ class OsFiles:
         flags = os.O_RDWR | os.O_APPEND | (os.O_CREAT if create else 0) | _O_FLAGS
         descriptor = os.open(self._path(name), flags, 0o600)
         self._open[name] = descriptor
+        self._open_in.setdefault(_directory(name), set()).add(name)
         return descriptor
 
     def _close_least_used(self) -> None:
-        _name, descriptor = self._open.popitem(last=False)
+        name, descriptor = self._open.popitem(last=False)
+        directory = _directory(name)
+        self._open_in[directory].discard(name)
+        if not self._open_in[directory]:
+            del self._open_in[directory]
         os.close(descriptor)
 
     def _close(self, name: str) -> None:
+        """May run on any thread, as `replace` does: it takes no directory out of `_open_in`, where another file of it may just be opened."""
         descriptor = self._open.pop(name, None)
         if descriptor is not None:
+            self._open_in.get(_directory(name), set()).discard(name)
             os.close(descriptor)
 
-    def _forget(self, name: str, path: str) -> None:
+    def _forget(self, name: str) -> None:
         """Close what is open of a file, or of all files in a directory."""
-        if name in self._open:
-            self._close(name)
-        elif os.path.isdir(path):
-            for known in [known for known in list(self._open) if known.startswith(name + "/")]:
-                self._close(known)
+        self._close(name)
+        for known in list(self._open_in.get(name, ())):
+            self._close(known)
+        self._open_in.pop(name, None)
 
     def _take_lock(self) -> int | None:
         descriptor = os.open(self._path(".lock"), os.O_RDWR | os.O_CREAT | _O_FLAGS, 0o600)
@@ -284,6 +292,10 @@ class OsFiles:
                 os.close(descriptor)
                 raise AlreadyLocked(errno.EWOULDBLOCK, f"the data directory {self.root} is in use by another process") from None
         return descriptor
+
+
+def _directory(name: str) -> str:
+    return name.rpartition("/")[0]
 
 
 def _default_most_open() -> int:

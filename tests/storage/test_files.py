@@ -2,6 +2,8 @@
 
 import errno
 import random
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -137,6 +139,53 @@ def test_open_files_are_bounded(tmp_path: Path):
     assert contents == {b"012"}
     assert opened <= 9
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+@pytest.mark.parametrize("take_away", [lambda files: files.rename("gone", "moved"), lambda files: files.delete("gone")])
+def test_taking_a_directory_away_costs_what_is_open_there_and_not_elsewhere(tmp_path: Path, take_away: Callable[[OsFiles], None]):
+    def calls_with_open_elsewhere(count: int) -> int:
+        files = OsFiles(str(tmp_path / str(count)), most_open=300)
+        for directory in ("gone", "stays"):
+            files.make_directory(directory)
+        for number in range(count):
+            files.append(f"stays/{number}", [b"1"])
+        files.append("gone/x", [b"1"])
+        calls = calls_of(lambda: take_away(files))
+        files.close()
+        return calls
+
+    assert calls_with_open_elsewhere(200) == calls_with_open_elsewhere(2)
+
+
+def calls_of(work: Callable[[], None]) -> int:
+    """How many functions are called, Python's and C's."""
+    calls = []
+    before = sys.getprofile()
+    sys.setprofile(lambda _frame, event, _of: calls.append(event) if event in {"call", "c_call"} else None)
+    try:
+        work()
+    finally:
+        sys.setprofile(before)
+    return len(calls)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="open files can be counted on Linux only")
+def test_nothing_stays_open_of_a_directory_that_is_taken_away(tmp_path: Path):
+    files = OsFiles(str(tmp_path), most_open=4)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for turn in range(3):
+        files.make_directory("a")
+        for number in range(6):
+            files.append(f"a/{number}", [b"%d" % turn])
+        files.replace("a/5", b"new")
+        files.delete("a/4")
+        files.rename("a/3", "a/2")
+        files.rename("a", "b")
+        assert files.read_whole("b/2") == b"%d" % turn
+        assert bytes(files.read("b/5", 0, 9)) == b"new"
+        files.delete("b")
+        assert len(list(Path("/proc/self/fd").iterdir())) == before
+    files.close()
 
 
 def test_a_disk_that_is_full_says_so(tmp_path: Path):
