@@ -4,35 +4,12 @@ import pathlib
 import re
 from collections.abc import Iterable, Iterator
 
-from pykbroker.compat.check import Check, Settings, all_checks
+from pykbroker.compat.check import SECTIONS, Check, Settings, all_checks
 from pykbroker.compat.untried import UNTRIED, Untried
 
 ROOT = pathlib.Path(__file__).parent.parent
 FOLDER = ROOT / "docs" / "semantics"
 PYTHON = "`python scripts/make_semantics_pages.py`"
-
-SECTIONS = {
-    "W": "The wire: frames, connections, versions",
-    "S": "SASL, TLS and who a client is",
-    "M": "Metadata, topic ids and leader epochs",
-    "P": "Produce: what becomes of records",
-    "I": "Producers with an id",
-    "T": "Transactions",
-    "F": "Fetch",
-    "FS": "Fetch sessions",
-    "L": "ListOffsets, OffsetForLeaderEpoch, DeleteRecords",
-    "G": "Classic groups",
-    "O": "Committed offsets",
-    "C": "Consumer groups",
-    "H": "Share groups",
-    "R": "Streams groups",
-    "A": "Topics, partitions, replicas and features",
-    "K": "Configs",
-    "Z": "ACLs",
-    "N": "Retention and compaction",
-    "Q": "Quotas, telemetry, features",
-    "X": "Across APIs",
-}
 
 _README = """\
 # What a Kafka broker does

@@ -26,9 +26,8 @@ def test_the_pages_of_behaviours_are_fresh(script: ModuleType) -> None:
     assert there == script.pages(), "run: python scripts/make_semantics_pages.py"
 
 
-def test_every_section_has_a_page(script: ModuleType) -> None:
-    assert {check.section for check in all_checks()} <= set(script.SECTIONS)
-    assert script.SECTIONS == SECTIONS
+def test_every_section_has_a_page() -> None:
+    assert {check.section for check in all_checks()} <= set(SECTIONS)
 
 
 def test_no_number_is_left_out_in_silence(script: ModuleType) -> None:
