@@ -29,6 +29,7 @@ _GROUP_DESCRIBE = ((DESCRIBE, GROUP), NO_GROUP)
 _GROUP_DELETE = ((DELETE, GROUP), NO_GROUP)
 _WRITE_BY_ID = ((WRITE, TRANSACTIONAL_ID), NO_TRANSACTION)
 _MEMBER = "nobody-has-this-member-id"
+_LEAVING = -1
 _COORDINATES_GROUPS, _COORDINATES_TRANSACTIONS = 0, 1
 
 
@@ -175,6 +176,10 @@ def _join_sharing(world: World) -> kafka.ShareGroupHeartbeatRequest:
     )
 
 
+def _leave_sharing(world: World) -> kafka.ShareGroupHeartbeatRequest:
+    return kafka.ShareGroupHeartbeatRequest(group_id=world.group, member_id=_MEMBER, member_epoch=_LEAVING)
+
+
 def _share_fetch(world: World) -> kafka.ShareFetchRequest:
     part = kafka.ShareFetchRequest.FetchPartition(partition_index=0)
     topics = [kafka.ShareFetchRequest.FetchTopic(topic_id=world.topic.topic_id, partitions=[part])]
@@ -286,7 +291,7 @@ GROUPS = (
     ),
     Case("ConsumerGroupHeartbeat", 0, _join_consumers, (_GROUP_READ, _TOPIC_DESCRIBE)),
     Case("ConsumerGroupDescribe", 0, lambda world: kafka.ConsumerGroupDescribeRequest(group_ids=[world.group]), (_GROUP_DESCRIBE,)),
-    Case("ShareGroupHeartbeat", 1, _join_sharing, (_GROUP_READ, _TOPIC_DESCRIBE)),
+    Case("ShareGroupHeartbeat", 1, _join_sharing, (_GROUP_READ, _TOPIC_DESCRIBE), farewell=_leave_sharing),
     Case("ShareGroupDescribe", 1, lambda world: kafka.ShareGroupDescribeRequest(group_ids=[world.group]), (_GROUP_DESCRIBE,)),
     Case("ShareFetch", 1, _share_fetch, (_GROUP_READ, _TOPIC_READ)),
     Case("ShareAcknowledge", 1, _share_acknowledge, (_GROUP_READ,)),

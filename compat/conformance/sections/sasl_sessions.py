@@ -5,13 +5,19 @@ from typing import TYPE_CHECKING
 
 from pykbroker.compat.check import Settings, check
 from pykbroker.compat.connection import Connection
-from pykbroker.compat.expectations import NOT_EMPTY, Where, expect, expect_that
+from pykbroker.compat.expectations import NOT_EMPTY, Unexpected, Where, expect, expect_that
 from pykbroker.compat.security import Login, ScramClient, log_in
-from pykbroker.compat.steps.tokens import DELEGATION_TOKENS, TOKENS, login_by, new_token, session_by
+from pykbroker.compat.steps.tokens import DELEGATION_TOKENS, TOKENS, is_over, login_by, new_token, session_by
 from pykbroker.compat.steps.users import SASL_LISTENER, USERS, User, connect_to_log_in
 from pykbroker.compat.target import Target
 from pykbroker.protocol.errors import ErrorCode
-from pykbroker.protocol.messages import MetadataRequest, SaslAuthenticateRequest, SaslHandshakeRequest
+from pykbroker.protocol.messages import (
+    CreateDelegationTokenResponse,
+    MetadataRequest,
+    SaslAuthenticateRequest,
+    SaslAuthenticateResponse,
+    SaslHandshakeRequest,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,6 +25,7 @@ if TYPE_CHECKING:
 APIS = ("SaslAuthenticate", *USERS, *TOKENS, "Metadata")
 NEEDS = (SASL_LISTENER, DELEGATION_TOKENS)
 SHORT_MS = 1200
+LIFETIMES_MS = (SHORT_MS, 4 * SHORT_MS, 12 * SHORT_MS)
 SHORT_SESSIONS = Settings((("connections.max.reauth.ms", str(SHORT_MS)),))
 
 
@@ -27,12 +34,9 @@ def a_session_that_is_over_is_closed(target: Target, version: int) -> None:
     """Given a login whose session ends, SaslAuthenticate tells how long it lasts, from v1 on; requests are answered until then; the first after it
     closes the connection without an answer, in v0 as well. KIP-368.
     """
-    user = User(target)
-    token = new_token(user, SHORT_MS)
-    connection, told = session_by(user, token, version)
+    token, lifetime_ms, [(connection, told)] = _sessions_under_way(User(target), 1, version)
 
-    expect(told, session_lifetime_ms=_between(1, SHORT_MS) if version >= 1 else 0)
-    expect(connection.ask(MetadataRequest(topics=[]), 9), brokers=NOT_EMPTY)
+    expect(told, session_lifetime_ms=_between(1, lifetime_ms) if version >= 1 else 0)
     time.sleep(max(0.0, token.max_timestamp_ms / 1000 - time.time()) + 0.02)
     connection.send(MetadataRequest(topics=[]), 9)
 
@@ -45,9 +49,7 @@ def who_logs_in_anew_goes_on(target: Target) -> None:
     KIP-368.
     """
     user = User(target)
-    token = new_token(user, SHORT_MS)
-    before, _ = session_by(user, token)
-    after, _ = session_by(user, token)
+    token, _, [(before, _), (after, _)] = _sessions_under_way(user, 2)
 
     expect(log_in(before, user.login), error_code=ErrorCode.NONE, session_lifetime_ms=0)
     time.sleep(max(0.0, token.max_timestamp_ms / 1000 - time.time()) + 0.02)
@@ -111,6 +113,24 @@ def sessions_end_where_that_is_set(target: Target, version: int) -> None:
     expect(again, error_code=ErrorCode.NONE, session_lifetime_ms=SHORT_MS if version >= 1 else 0)
     expect(going_on.ask(MetadataRequest(topics=[]), 9), brokers=NOT_EMPTY)
     expect_that(closing.is_closed(), "the connection is closed")
+
+
+def _sessions_under_way(
+    user: User, count: int, version: int = 2
+) -> tuple[CreateDelegationTokenResponse, int, list[tuple[Connection, SaslAuthenticateResponse]]]:
+    """A token, its lifetime, and sessions by it in which a request was answered; its lifetime is longer where the machine is too busy for that."""
+    for lifetime_ms in LIFETIMES_MS:
+        token = new_token(user, lifetime_ms)
+        try:
+            sessions = [session_by(user, token, version) for _ in range(count)]
+            for connection, _ in sessions:
+                expect(connection.ask(MetadataRequest(topics=[]), 9), brokers=NOT_EMPTY)
+        except Unexpected:
+            if lifetime_ms == LIFETIMES_MS[-1] or not is_over(token):
+                raise
+        else:
+            break
+    return token, lifetime_ms, sessions
 
 
 def _refused(connection: Connection, login: Login) -> None:

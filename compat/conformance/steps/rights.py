@@ -84,6 +84,8 @@ class Case:
     lacking: tuple[tuple[Right, ErrorCode], ...]
     about: str = ""
     apis: tuple[str, ...] = field(default=())
+    farewell: Callable[[World], Message] | None = None
+    """What the suite asks after the check, in the same version, so that the group can be deleted."""
 
 
 def register(id_: str, cases: Iterable[Case]) -> None:
@@ -112,6 +114,8 @@ def refusals_in(answer: object) -> set[int]:
 def _check_of(case: Case) -> Callable[[Target], None]:
     def tried(target: Target) -> None:
         world = new_world(target)
+        if (farewell := case.farewell) is not None:
+            target.afterwards(lambda: target.ask_newest(cast("Request[Message]", farewell(world)), case.version))
         for (operation, resource_type), error in case.lacking:
             eventually(lambda: _refusals(world, case), lambda found, error=error: found == {error}, f"{case.api} is {error.name}")  # type: ignore[misc]
             allow(world.user, operation, resource_type, world.name_of(resource_type))

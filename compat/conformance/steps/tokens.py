@@ -1,6 +1,7 @@
 """Delegation tokens as a check has them: made by a user for the time of the check, and logged in with (KIP-48)."""
 
 import base64
+import time
 from collections.abc import Sequence
 
 from pykbroker.compat.connection import Connection
@@ -65,9 +66,15 @@ def login_by(token: CreateDelegationTokenResponse, mechanism: str = "SCRAM-SHA-2
 
 def session_by(user: User, token: CreateDelegationTokenResponse, version: int = 2) -> tuple[Connection, SaslAuthenticateResponse]:
     """A connection logged in with the token, as soon as the broker knows it, and what it was told of its session."""
-    user.wait_until_known(login_by(token))
+    login = login_by(token)
+    eventually(lambda: user.can_log_in(login) or is_over(token), bool, f"{login.user} can log in")
     connection = connect_to_log_in(user.target)
-    return connection, log_in(connection, login_by(token), version)
+    return connection, log_in(connection, login, version)
+
+
+def is_over(token: CreateDelegationTokenResponse) -> bool:
+    """Whether its longest lifetime is."""
+    return time.time() * 1000 >= token.max_timestamp_ms
 
 
 def described(user: User, *owners: str, version: int = 3) -> list[DescribeDelegationTokenResponse.DescribedDelegationToken]:

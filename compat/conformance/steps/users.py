@@ -74,6 +74,10 @@ class User:
         assert made is not None
         return made
 
+    def can_log_in(self, login: Login) -> bool:
+        """Whether somebody can log in so now."""
+        return self._try(login) is not None
+
     def take_password_away(self) -> None:
         """Delete the credential."""
         gone = AlterUserScramCredentialsRequest.ScramCredentialDeletion(name=self.name, mechanism=MECHANISM_IDS[self.login.mechanism])
