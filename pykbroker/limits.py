@@ -23,7 +23,7 @@ MAX_UNSENT_BYTES_PER_CONNECTION = 1024 * 1024
 """Answers the peer has not taken yet; beyond it the connection's next request is not handled (a slow reader costs itself, nobody else)."""
 
 MAX_UNSENT_BYTES = 256 * 1024 * 1024
-"""Answers that peers have not taken yet, over all connections; beyond it the connection that holds the most is closed, and the next one.
+"""Answers that peers have not taken yet, large ones as a whole, over all connections; beyond it the connection that holds the most is closed, and the next one.
 The memory behind it may be up to twice as much: buffers for large reads come in powers of two."""
 
 MAX_UNSENT_BYTES_FOR_FETCH = 192 * 1024 * 1024

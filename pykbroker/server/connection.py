@@ -59,6 +59,7 @@ class Connection(asyncio.BufferedProtocol):
         "_end",
         "_expected",
         "_handle",
+        "_large",
         "_max_request_bytes",
         "_needed",
         "_out",
@@ -118,6 +119,8 @@ class Connection(asyncio.BufferedProtocol):
         self._progressed_at_ms = now_ms
         self._written = 0
         self._written_before = 0
+        self._large: list[tuple[int, int]] = []
+        """Large answers that may be on their way: where each ends in all that was written, and its size."""
         self._taken = 0
         self._taken_at_ms = now_ms
         self._taken_enough = 0
@@ -343,6 +346,8 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.write(b"".join(pieces))
         else:
             self._transport.writelines(pieces)
+        if size > _JOINED_BYTES:
+            self._note_large(size)
         server = self._server
         server.unsent_bytes += size
         if server.unsent_bytes > server.count_unsent_at:
@@ -418,10 +423,18 @@ class Connection(asyncio.BufferedProtocol):
 
     # What the server asks, now and then.
 
+    def _note_large(self, size: int) -> None:
+        taken = self._written - self._transport.get_write_buffer_size()
+        self._large = [(end, its_size) for end, its_size in self._large if end > taken]
+        self._large.append((self._written, size))
+
     @property
-    def unsent_bytes(self) -> int:
-        """What waits for the peer to take it."""
-        return self._transport.get_write_buffer_size()
+    def held_bytes(self) -> int:
+        """What waits for the peer, and what it has taken already of a large answer: that stays in memory until all of it is taken."""
+        unsent = self._transport.get_write_buffer_size()
+        taken = self._written - unsent
+        begun = (taken - (end - size) for end, size in self._large if end - size < taken < end)
+        return unsent + next(begun, 0)
 
     def overdue(self, now_ms: int, max_idle_ms: int) -> str | None:
         """Why this connection has to go: idle (W-20), half a frame that does not grow, or a peer that takes nothing. None: it may stay."""
@@ -431,7 +444,7 @@ class Connection(asyncio.BufferedProtocol):
             self._written_before = self._written
         if self._start == self._end:
             self._give_buffer_back()  # Borrowed for a read that brought nothing.
-        unsent = self.unsent_bytes
+        unsent = self._transport.get_write_buffer_size()
         taken = self._written - unsent
         if not unsent:
             self._taken_at_ms = now_ms
@@ -452,9 +465,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def takes_too_little(self, now_ms: int, crowded_since_ms: int) -> bool:
         """Asked again and again while much waits for all peers together: whether this one has taken less than a quarter of its share for a while."""
-        unsent = self.unsent_bytes
-        taken = self._written - unsent
-        if taken - self._taken_enough >= unsent // 4:
+        taken = self._written - self._transport.get_write_buffer_size()
+        if taken - self._taken_enough >= self.held_bytes // 4:
             self._taken_enough = taken
             self._taken_enough_at_ms = now_ms
         return now_ms - max(self._taken_enough_at_ms, crowded_since_ms) > CROWDED_READER_TIMEOUT_MS

@@ -248,7 +248,7 @@ class Server:
 
     def count_unsent(self) -> None:
         """Count it, and tell the cluster how much a Fetch may add. Where it is too much, close whoever holds the most, until it no longer is."""
-        waiting = {connection: connection.unsent_bytes for connection in self.connections}
+        waiting = {connection: connection.held_bytes for connection in self.connections}
         total = sum(waiting.values())
         while total > MAX_UNSENT_BYTES:
             largest = max(waiting, key=waiting.__getitem__)
@@ -275,8 +275,8 @@ class Server:
         self.count_unsent()
 
     def _close_in_crowd(self, connection: Connection) -> None:
-        unsent, host = connection.unsent_bytes, connection.session.client_host
-        self._explain_once(host, f"is closed: {unsent} bytes wait for it, and too much waits for all connections together")
+        held, host = connection.held_bytes, connection.session.client_host
+        self._explain_once(host, f"is closed: {held} bytes wait for it, and too much waits for all connections together")
         connection.abort()
 
     # Now and then.
