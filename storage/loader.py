@@ -1,6 +1,6 @@
 """A log directory becomes a log: at once after a clean stop, after checking every batch since the last flush otherwise (`recover`).
 
-Checking finds the first batch that is cut off or whose checksum is wrong, and cuts the log there; it makes the indexes, the leader epochs and the
+Checking finds the first batch that is cut off, whose checksum is wrong or whose offset cannot be, and cuts the log there; it makes the indexes, the leader epochs and the
 producers' state anew. It goes in slices, so that whoever runs it can do something else in between. What cannot be read is offline from the start,
 with the reason; the other logs know nothing of it.
 """
@@ -13,7 +13,8 @@ from pykbroker.storage.files import Files
 from pykbroker.storage.flusher import Offload
 from pykbroker.storage.leader_epoch import EpochsDamaged
 from pykbroker.storage.log import LogConfig, UnifiedLog
-from pykbroker.storage.segment import LogSegment
+from pykbroker.storage.offset_order import ascending, consecutive
+from pykbroker.storage.segment import InOrder, LogSegment
 
 BATCHES_PER_SLICE = 200
 
@@ -102,7 +103,7 @@ def _recover(recovered: UnifiedLog) -> Iterator[int]:
             is_cut = True
             break
         end = segment.base_offset
-        for batch in segment.recover():
+        for batch in segment.recover(_order_of(recovered, segment)):
             end = batch.next_offset
             if batch.partition_leader_epoch > recovered.leader_epochs.latest:
                 recovered.leader_epochs.assign(batch.partition_leader_epoch, batch.base_offset)
@@ -126,6 +127,12 @@ def _recover(recovered: UnifiedLog) -> Iterator[int]:
         # what was cut off must not come back after another crash; and with flush.messages=1 consumers see no more than what is on disk
         recovered.sync_rest()
     yield recovered.end_offset
+
+
+def _order_of(recovered: UnifiedLog, segment: LogSegment) -> InOrder:
+    """Only where compaction has been are there gaps between batches."""
+    is_compacted = recovered.config.is_compacted or segment.base_offset < recovered.first_dirty_offset
+    return ascending if is_compacted else consecutive
 
 
 def _recover_producers(recovered: UnifiedLog, first: int, with_producers: int) -> Iterator[int]:

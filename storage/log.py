@@ -20,7 +20,7 @@ from pykbroker.storage.leader_epoch import LeaderEpochs
 from pykbroker.storage.log_config import UNLIMITED, LogConfig
 from pykbroker.storage.producer_state import ProducerState, SnapshotDamaged
 from pykbroker.storage.retention import doomed_segments
-from pykbroker.storage.segment import LogSegment
+from pykbroker.storage.segment import MAX_RELATIVE_OFFSET, LogSegment
 from pykbroker.storage.transaction_index import AbortedTransaction, TransactionIndex
 from pykbroker.storage.validator import RecordsRefused, check_size, validate
 
@@ -35,7 +35,6 @@ __all__ = [
     "UnifiedLog",
 ]
 
-_MAX_RELATIVE_OFFSET = 2**31 - 1
 _SMALL = 16 * 1024
 _LOG_APPEND_TIME = 0x08
 """The bit in a batch's attributes."""
@@ -227,7 +226,7 @@ class UnifiedLog:
 
     def _must_roll(self, segment: LogSegment, batch: RecordBatch, now_ms: int) -> bool:
         """Kafka's rules: full, old by the first batch's time, an index full, an offset too far from the base."""
-        if batch.base_offset + batch.last_offset_delta - segment.base_offset > _MAX_RELATIVE_OFFSET:
+        if batch.base_offset + batch.last_offset_delta - segment.base_offset > MAX_RELATIVE_OFFSET:
             return True
         if segment.size == 0:
             return False

@@ -4,7 +4,7 @@ Files are named by the first offset, in 20 digits, as Kafka names them. The inde
 opening ten thousand partitions costs a directory listing each. Only `recover` checks checksums and cuts.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from pykbroker.protocol.records import HEADER_SIZE, LOG_OVERHEAD, MAGIC_OFFSET, CorruptBatch, RecordBatch
@@ -13,6 +13,8 @@ from pykbroker.storage.files import Files
 from pykbroker.storage.index import OffsetIndex, TimeIndex
 
 CURRENT_MAGIC = 2
+MAX_RELATIVE_OFFSET = 2**31 - 1
+"""What an index has room for: so far from its base a segment's last offset may be."""
 
 _SCAN_SIZE = 64 * 1024
 _LOOK_SIZE = 4096
@@ -27,6 +29,10 @@ class Placed(NamedTuple):
 
     position: int
     batch: RecordBatch
+
+
+InOrder = Callable[[Iterator[Placed], int], Iterator[Placed]]
+"""Of sound batches, and the offset where the first may stand, those that are in order: see `offset_order`."""
 
 
 class LogSegment:
@@ -196,25 +202,29 @@ class LogSegment:
         self.times.cut(self.files, 1, next_offset - self.base_offset)
         self._see_tail()
 
-    def recover(self) -> Iterator[RecordBatch]:
-        """Check every batch and make the indexes anew; the batches are given out as they are seen. Cut where they are no longer sound."""
+    def recover(self, in_order: InOrder) -> Iterator[RecordBatch]:
+        """Check every batch and make the indexes anew; the batches are given out as they are seen. Cut where they are no longer sound, or out of order."""
         self._forget_indexes()
         self._is_open = True
         sound = 0
-        next_offset = self.base_offset
-        try:
-            for position, batch in self.batches_from(0):
-                if batch.magic != CURRENT_MAGIC or batch.base_offset < next_offset or not batch.is_sound():
-                    break
-                next_offset = batch.next_offset
-                self._see(position, batch)
-                sound = position + batch.size_in_bytes
-                yield batch
-        except CorruptBatch:
-            pass
+        for position, batch in in_order(self._sound_batches(), self.base_offset):
+            self._see(position, batch)
+            sound = position + batch.size_in_bytes
+            yield batch
         if sound < self.size:
             self.files.truncate(self.log_name, sound)
             self.size = sound
+
+    def _sound_batches(self) -> Iterator[Placed]:
+        """The batches up to the first that is torn, has a wrong checksum, or an offset that no index of this segment can hold."""
+        try:
+            for placed in self.batches_from(0):
+                batch = placed.batch
+                if batch.magic != CURRENT_MAGIC or batch.last_offset - self.base_offset > MAX_RELATIVE_OFFSET or not batch.is_sound():
+                    return
+                yield placed
+        except CorruptBatch:
+            return
 
     def write_indexes(self, *, final: bool = False) -> None:
         """Bring the index files up to date; in the end with the largest timestamp as the last entry, as Kafka leaves them when it rolls or closes."""
