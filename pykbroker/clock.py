@@ -1,8 +1,8 @@
 """Time is handed in: nothing else in the broker may ask what time it is or when to be woken.
 
 A cluster holds two clocks. `clock` is the broker's own (sessions, retention, expiry: what the broker remembers). `waits` is for what a
-client times itself (the max_wait_ms of a Fetch, the timeout_ms of a Produce, idle connections). Tests of the core hand in two
-virtual ones; with real clients only `clock` may be virtual.
+client times itself (the max_wait_ms of a Fetch, the timeout_ms of a Produce, idle connections): it counts from some moment, and goes on evenly when
+the machine's clock is set. Tests of the core hand in two virtual ones; with real clients only `clock` may be virtual.
 """
 
 import heapq
@@ -22,7 +22,7 @@ class Clock(Protocol):
 
     @property
     def now_ms(self) -> int:
-        """Milliseconds since 1970, as Kafka counts time."""
+        """Milliseconds since 1970, as Kafka counts time; of `waits` only differences mean anything."""
 
     def call_later(self, delay_ms: float, callback: Callable[[], None]) -> Timer:
         """Call `callback` once, `delay_ms` from now, on the thread that owns the broker."""

@@ -7,6 +7,7 @@ import asyncio
 import errno
 import logging
 import random
+import time
 from typing import TYPE_CHECKING, cast
 
 from pykbroker.cluster import Cluster
@@ -36,11 +37,12 @@ class RunningBroker:
     def __init__(self, configuration: Configuration, files: "Files", *, clock: "Clock | None" = None, seed: int | None = None) -> None:
         loop = asyncio.get_running_loop()
         self.threads = Threads(loop)
-        self._system_clock = SystemClock(loop, self._unexpected)
+        self._time_of_day = SystemClock(loop, self._unexpected, time.time_ns)
+        self._passing_time = SystemClock(loop, self._unexpected, time.monotonic_ns)
         self._listeners = listeners_of(configuration)
         self.cluster = Cluster(
-            clock=clock or self._system_clock,
-            waits=self._system_clock,
+            clock=clock or self._time_of_day,
+            waits=self._passing_time,
             files=files,
             config=configuration,
             random=random.SystemRandom() if seed is None else random.Random(seed),  # noqa: S311 - a test's own seed
@@ -50,7 +52,7 @@ class RunningBroker:
             self.cluster,
             setting=configuration.integer,
             per_ip_overrides=lambda: _per_ip_overrides(configuration),
-            waits=self._system_clock,
+            waits=self._passing_time,
             unexpected=self._unexpected,
         )
 
@@ -73,7 +75,7 @@ class RunningBroker:
             for _, sockets in bound:
                 for door in sockets:
                     door.close()
-            self._system_clock.stop()
+            self._stop_clocks()
             await self.threads.stop()
             raise
         for listener, sockets in bound:
@@ -87,7 +89,11 @@ class RunningBroker:
             self.cluster.stop()
         finally:
             await self.threads.stop()
-            self._system_clock.stop()
+            self._stop_clocks()
+
+    def _stop_clocks(self) -> None:
+        self._time_of_day.stop()
+        self._passing_time.stop()
 
     def _unexpected(self, error: BaseException) -> None:
         log.error("An unexpected error: please report it", exc_info=error)

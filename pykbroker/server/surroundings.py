@@ -1,7 +1,6 @@
-"""The real clock and the real threads, as the core wants them: what they call back is called on the event loop's thread, guarded."""
+"""The real clocks and the real threads, as the core wants them: what they call back is called on the event loop's thread, guarded."""
 
 import asyncio
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,17 +15,21 @@ _THREADS = 4
 
 
 class SystemClock:
-    """The machine's time, on an event loop. An exception in what it calls goes to `unexpected`: a timer's bug stops no other timer."""
+    """The machine's time, on an event loop. An exception in what it calls goes to `unexpected`: a timer's bug stops no other timer.
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, unexpected: Callable[[BaseException], None]) -> None:
+    `time_ns` is what it reads: time.time_ns for the time of day, which somebody may set, or time.monotonic_ns for time that passes.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, unexpected: Callable[[BaseException], None], time_ns: Callable[[], int]) -> None:
         self.unexpected = unexpected
+        self._time_ns = time_ns
         self.pending: set[SystemTimer] = set()
         self._loop = loop
 
     @property
     def now_ms(self) -> int:
-        """Milliseconds since 1970."""
-        return time.time_ns() // 1_000_000
+        """Milliseconds since 1970, or since some moment that is always the same."""
+        return self._time_ns() // 1_000_000
 
     def call_later(self, delay_ms: float, callback: Callable[[], None]) -> "SystemTimer":
         """Call `callback` once, `delay_ms` from now; by the monotonic clock, so that setting the machine's time wakes nobody."""
