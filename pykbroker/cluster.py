@@ -29,6 +29,7 @@ from pykbroker.protocol.header import API_VERSIONS, PRODUCE, RequestHeader, read
 from pykbroker.protocol.messages import ConfigRecord, Message, ProduceRequest, ProduceResponse, RemoveTopicRecord
 from pykbroker.protocol.wire import Buffer, Malformed, Unencodable
 from pykbroker.storage.checkpoints import META_PROPERTIES, CheckpointDamaged, read_properties, write_properties
+from pykbroker.topic_names import CLUSTER_METADATA
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,7 +79,10 @@ class Cluster:
         """Replay what is on disk, check it where the last stop was not clean, and be ready to serve. Raises OSError, CheckpointDamaged."""
         self._identify()
         self.logs.open()
-        self.metadata_log.open(clean=self.logs.was_clean)
+        self.metadata_log.open(clean=self.logs.was_clean, recovery_point=self.logs.recovery_point(_METADATA))
+        self.logs.kept_elsewhere = lambda: {_METADATA: self.metadata_log.recovery_point}
+        if self.metadata_log.is_empty:
+            self.logs.insist_on_none()
         deleted: list[PartitionId] = []
         for offset, record in self.metadata_log.replay():
             if isinstance(record, RemoveTopicRecord):
@@ -247,3 +251,4 @@ def _partitions_of(topic: "Topic") -> list[PartitionId]:
 
 
 _MOST_KEPT_ERRORS = 100
+_METADATA = (CLUSTER_METADATA, 0)

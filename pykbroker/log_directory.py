@@ -6,6 +6,7 @@ After a clean stop nothing is checked; after any other, every log is, from its r
 import base64
 import contextlib
 import logging
+import re
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING
@@ -43,6 +44,9 @@ LONGEST_REOPEN_PAUSE_MS = 60_000
 _LONGEST_FLUSH_CHECK_MS = 60_000
 _LONGEST_NAME = 255
 
+_PARTITION = re.compile(r".+-\d+")
+"""The name of a partition's directory."""
+
 
 class LogDirectory:
     """The logs of one data directory, by (topic, partition)."""
@@ -62,6 +66,8 @@ class LogDirectory:
         self._recovery_points: dict[checkpoints.TopicPartition, int] = {}
         self._cleaned_up_to: dict[checkpoints.TopicPartition, int] = {}
         self._uncleanable: set[str] = set()
+        self.kept_elsewhere: Callable[[], dict[checkpoints.TopicPartition, int]] = dict
+        """The recovery points of logs that are not among these: written down with the others."""
         self._not_opened_by_anybody: Callable[[], Iterable[PartitionId]] = tuple
         self._written_start_offsets: dict[checkpoints.TopicPartition, int] = {}
         self._written_cleaned: dict[checkpoints.TopicPartition, int] = {}
@@ -90,6 +96,19 @@ class LogDirectory:
         for name in self.files.list(""):
             if name.endswith("-delete"):
                 self.files.delete(name)
+
+    def recovery_point(self, key: checkpoints.TopicPartition) -> int:
+        """Up to where that log was on disk when this was last written down."""
+        return self._recovery_points.get(key, 0)
+
+    def insist_on_none(self) -> None:
+        """For a cluster that knows of no topic. Raises CheckpointDamaged where there are logs of some all the same."""
+        directories = [name for name in self.files.list("") if _PARTITION.fullmatch(name)]
+        found = [name for name in directories if checkpoints.PARTITION_METADATA in self.files.list(name)]
+        if found:
+            raise checkpoints.CheckpointDamaged(
+                f"The metadata log is lost, but {len(found)} logs of topics are there, such as {found[0]}: restore the data directory, or use another one."
+            )
 
     def finish_deletions(self, partitions: Iterable[PartitionId]) -> None:
         """Of topics whose deletion was decided: what a crash has left of them goes. A directory that says that it is another topic's stays."""
@@ -359,6 +378,7 @@ class LogDirectory:
     def _write_checkpoints(self) -> None:
         recovery_points = self._of_unopened(self._recovery_points)
         recovery_points |= {key: one.recovery_point for key, one in self.logs.items() if one.recovery_point}
+        recovery_points |= self.kept_elsewhere()
         checkpoints.write_offsets(self.files, checkpoints.RECOVERY_POINTS, recovery_points)
         high_watermarks = {key: one.high_watermark for key, one in self.logs.items() if one.end_offset}
         checkpoints.write_offsets(self.files, checkpoints.HIGH_WATERMARKS, self._of_unopened(self._recovery_points) | high_watermarks)

@@ -11,6 +11,7 @@ disk kept of a decision that was refused is cut off before the next one is made.
 import errno
 import logging
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,7 @@ from pykbroker.protocol.wire import Malformed, read_unsigned_varint, unsigned_va
 from pykbroker.storage import loader, reopening
 from pykbroker.storage.checkpoints import CheckpointDamaged
 from pykbroker.storage.log import LogConfig, UnifiedLog
+from pykbroker.storage.segment import CURRENT_MAGIC
 from pykbroker.storage.validator import ValidationSettings
 
 if TYPE_CHECKING:
@@ -73,18 +75,47 @@ class MetadataLog:
         self._is_closed = False
         self.log: UnifiedLog | None = None
 
-    def open(self, *, clean: bool) -> None:
-        """Open it, and recover it where the last stop was not clean. Raises OSError."""
+    def open(self, *, clean: bool, recovery_point: int = 0) -> None:
+        """Open it, and recover it where the last stop was not clean: what is not sound is cut off, but not before the recovery point, up to which all
+        was on disk. Raises OSError, CheckpointDamaged.
+        """
         self._files.make_directory(DIRECTORY)
         self._snapshot = max((name for name in self._files.list(DIRECTORY) if name.endswith(_CHECKPOINT)), default=None)
         now_ms = self._clock.now_ms
         self.log = loader.load(self._files, DIRECTORY, _CONFIG, self._offload, now_ms, start_offset=self._snapshot_offset, clean=clean)
         if not clean:
+            self._insist_on(recovery_point)
             for _ in loader.recover(self.log):
                 pass
         if self.log.offline is not None:
             raise OSError(errno.EIO, f"The metadata log cannot be opened: {self.log.offline}", DIRECTORY)
         self.log.on_offline = self._went_offline
+
+    def _insist_on(self, recovery_point: int) -> None:
+        """A crash tears what was not synced yet; what was, a damaged disk has lost, and with it everything that was decided later."""
+        end = self._snapshot_offset
+        for segment in self._opened.segments:
+            end = max(end, segment.base_offset)
+            with suppress(CorruptBatch):
+                for _, batch in segment.batches_from(0):
+                    if batch.magic != CURRENT_MAGIC or batch.base_offset != end or not batch.is_sound():
+                        break
+                    end = batch.next_offset
+        if end < recovery_point:
+            raise CheckpointDamaged(
+                f"{DIRECTORY} is damaged: it ends at offset {end}, and decisions up to {recovery_point} were on disk; restore the data directory, or use "
+                "another one."
+            )
+
+    @property
+    def recovery_point(self) -> int:
+        """Everything before this offset survives a power cut."""
+        return self._opened.recovery_point
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was ever decided, as far as the disk knows."""
+        return self._snapshot is None and self._opened.end_offset == 0
 
     @property
     def offline(self) -> str | None:

@@ -191,3 +191,52 @@ def test_a_start_fails_with_a_sentence_where_the_log_is_damaged(new_cluster, mon
     with pytest.raises(CheckpointDamaged, match="is damaged") as damaged:
         new_cluster(files=cluster.files)
     assert name in str(damaged.value)
+
+
+def crashed_with_topics(new_cluster):
+    """A broker that was killed after four decisions, of which the last is younger than a minute."""
+    cluster = new_cluster()
+    for name in ("a", "b", "c"):
+        cluster.controller.create_topics([NewTopic(name)])
+    cluster.clock.advance(60_000)
+    cluster.controller.create_topics([NewTopic("d")])
+    return cluster
+
+
+@pytest.mark.parametrize("where", ["checksum", "length", "base offset", "magic"])
+def test_a_start_after_a_crash_does_not_cut_off_decisions_that_were_on_disk(new_cluster, where):
+    cluster = crashed_with_topics(new_cluster)
+    data = bytearray(cluster.files.read(LOG, 0, cluster.files.size(LOG)))
+    start = sum(batch.size_in_bytes for batch in batches_of(cluster)[:-3])
+    data[start + {"checksum": 100, "length": 9, "base offset": 7, "magic": 16}[where]] ^= 1
+    cluster.files.replace(LOG, bytes(data))
+
+    with pytest.raises(CheckpointDamaged, match=r"is damaged: it ends at offset \d+, and decisions up to \d+ were on disk"):
+        new_cluster(files=cluster.files)
+    assert bytes(cluster.files.read(LOG, 0, cluster.files.size(LOG))) == bytes(data)
+
+
+@pytest.mark.parametrize("cut_bytes", [1, 30, 90])
+def test_what_a_crash_has_torn_off_the_last_decision_is_cut(new_cluster, cut_bytes):
+    cluster = crashed_with_topics(new_cluster)
+    cluster.files.truncate(LOG, cluster.files.size(LOG) - cut_bytes)
+
+    assert list(new_cluster(files=cluster.files).metadata.topics) == ["a", "b", "c"]
+
+
+def test_a_metadata_log_that_is_lost_is_missed(new_cluster):
+    cluster = crashed_with_topics(new_cluster)
+    cluster.files.delete(LOG)
+
+    with pytest.raises(CheckpointDamaged, match="it ends at offset 0"):
+        new_cluster(files=cluster.files)
+
+
+def test_a_broker_does_not_begin_anew_beside_the_logs_of_topics(new_cluster):
+    cluster = new_cluster()
+    cluster.controller.create_topics([NewTopic("a")])
+    cluster.logs.log_of("a", 0, cluster.metadata.topics["a"].topic_id)
+    cluster.files.delete(LOG)
+
+    with pytest.raises(CheckpointDamaged, match="a-0"):
+        new_cluster(files=cluster.files)
