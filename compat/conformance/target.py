@@ -116,6 +116,7 @@ class Target:
         self._groups: list[str] = []
         self._configs: list[tuple[int, str, str]] = []
         self._afterwards: list[Callable[[], object]] = []
+        self._down: set[int] = set()
         self._numbers = itertools.count(1)
         self._prefix = f"c{uuid.uuid4().hex[:8]}"
 
@@ -450,11 +451,13 @@ class Target:
 
     def restart(self) -> None:
         """Stop the broker under test, and start it; back when it is at work. Connections of before are gone."""
+        self._down.add(self.node_id)
         self.switch.stop(self.node_id)
         self._start_again(self.node_id)
 
     def crash(self) -> None:
         """The same, but its process is killed."""
+        self._down.add(self.node_id)
         self.switch.kill(self.node_id)
         self._start_again(self.node_id)
 
@@ -462,6 +465,7 @@ class Target:
         """Stop another broker of the cluster until the check is over; its id."""
         neighbour = self.neighbour()
         self.afterwards(lambda: self._start_again(neighbour))
+        self._down.add(neighbour)
         self.switch.stop(neighbour)
         self._wait_for_brokers([one for one in self.brokers if one != neighbour])
         return neighbour
@@ -470,6 +474,7 @@ class Target:
         """The same, but its process is killed, and back at once: the cluster does not know yet."""
         neighbour = self.neighbour()
         self.afterwards(lambda: self._start_again(neighbour))
+        self._down.add(neighbour)
         self.switch.kill(neighbour)
         return neighbour
 
@@ -477,10 +482,16 @@ class Target:
         """The broker that `stop_neighbour` and `kill_neighbour` are about."""
         return max(one for one in self.brokers if one != self.node_id)
 
+    def bring_back(self, node_id: int) -> None:
+        """Start a broker that was stopped or killed, where nobody did yet."""
+        if node_id in self._down:
+            self._down.remove(node_id)
+            self.switch.start(node_id)
+
     def _start_again(self, node_id: int) -> None:
         self.time_is_over_at = max(self.time_is_over_at, time.monotonic() + RESTART_S)
         self.close()
-        self.switch.start(node_id)
+        self.bring_back(node_id)
         self._wait_for_brokers(self.brokers)
 
     def _wait_for_brokers(self, wanted: Sequence[int]) -> None:

@@ -172,7 +172,7 @@ def what_replicas_do_not_get_in_time_is_timed_out(target: Target) -> None:
 
     expect(answer, error_code=ErrorCode.REQUEST_TIMED_OUT, base_offset=1)
     expect_equal("the end for readers", target.list_offsets(topic, timestamp=LATEST).offset, 1)
-    target.switch.start(gone)
+    target.bring_back(gone)
     eventually(
         lambda: target.list_offsets(topic, timestamp=LATEST).offset, lambda offset: offset == 2, "readers see it when the other is back"
     )
