@@ -34,6 +34,8 @@ HOME = pathlib.Path(os.environ.get("KAFKA_ORACLE_HOME", f"~/.cache/kafka-oracle/
 CLUSTER_ID = "cHlrYnJva2VyLW9yYWNsZQ"
 START_TIMEOUT_S = 60
 STOP_TIMEOUT_S = 20
+SOCKETS_CLOSE_S = 5
+"""A process that was killed is gone a moment before its sockets are."""
 SECURE_LISTENERS = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 USERS = ("admin", "alice")
 MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
@@ -201,7 +203,10 @@ def _format_options(cluster: Cluster) -> list[str]:
 
 
 def _run(folder: pathlib.Path, ports: dict[int, int], heap: str = "512m", *, short_lived: bool = False) -> None:
-    if taken := [str(port) for port in ports.values() if _listens(port)]:
+    deadline = time.monotonic() + SOCKETS_CLOSE_S
+    while (taken := [str(port) for port in ports.values() if _listens(port)]) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    if taken:
         raise SystemExit(f"Kafka is not started: somebody listens already at port {' and '.join(taken)}")
     processes = {}
     for node in ports:
