@@ -19,7 +19,7 @@ from pykbroker.context import Context
 from pykbroker.fetch_sessions import INITIAL_EPOCH, FetchSession, Wanted
 from pykbroker.later import Later
 from pykbroker.limits import MAX_WAIT_FOR_ROOM_MS
-from pykbroker.partition import NO_EPOCH, Partition
+from pykbroker.partition import LOGS_PER_SLICE, NO_EPOCH, Partition, closed_to_read, once_open_to_read
 from pykbroker.protocol.errors import ErrorCode, KafkaError
 from pykbroker.protocol.messages import FetchRequest, FetchResponse
 from pykbroker.storage.log import OffsetOutOfRange, UnifiedLog
@@ -44,7 +44,18 @@ class IsolationLevel(IntEnum):
 
 
 def handle(context: Context, request: FetchRequest) -> FetchResponse | Later[FetchResponse]:
-    """Read all partitions that have something to tell; answer, or wait for more."""
+    """Read all partitions that have something to tell; answer, or wait for more. Many logs that are not open yet are opened first, in slices."""
+    if sum([len(topic.partitions) for topic in request.topics]) <= LOGS_PER_SLICE:
+        return _fetched(context, request)
+    metadata = context.cluster.metadata
+    closed: list[Partition] = []
+    for topic in request.topics:
+        known = metadata.topics.get(topic.topic) if topic.topic else metadata.topics_by_id.get(topic.topic_id)
+        closed += closed_to_read(known, [one.partition for one in topic.partitions])
+    return once_open_to_read(context.cluster, closed, lambda: _fetched(context, request))
+
+
+def _fetched(context: Context, request: FetchRequest) -> FetchResponse | Later[FetchResponse]:
     try:
         session, is_incremental = context.cluster.fetch_sessions.session_for(request, context.api_version)
     except KafkaError as error:

@@ -2,7 +2,7 @@
 
 Versions    1-11. v0 left Kafka with 4.0.
 Authorizes  Describe on each topic.
-Waits       never; timeout_ms (v10) is for storage that is far away.
+Waits       where many logs are not open yet: they are opened first, in slices. timeout_ms (v10) is for storage that is far away.
 Notes       v2 read_committed: nothing at or beyond the last stable offset is told.  v4 leader epochs.
             v7 MAX_TIMESTAMP (KIP-734).  v8 EARLIEST_LOCAL.  v9 LATEST_TIERED.  v11 EARLIEST_PENDING_UPLOAD.
             A broker that asks (replica_id is not -1) is told of everything up to the end of the log.
@@ -13,7 +13,8 @@ Semantics   L-01 … L-10, L-18, L-21.  Sources: KIP-79, KIP-207, KIP-405, KIP-7
 from enum import IntEnum
 
 from pykbroker.context import Context
-from pykbroker.partition import Partition
+from pykbroker.later import Later
+from pykbroker.partition import Partition, closed_to_read, once_open_to_read
 from pykbroker.protocol.errors import ErrorCode, KafkaError
 from pykbroker.protocol.messages import ListOffsetsRequest, ListOffsetsResponse
 from pykbroker.storage.log import NOTHING_FOUND, FoundOffset
@@ -51,8 +52,16 @@ READ_UNCOMMITTED, READ_COMMITTED = 0, 1
 PartitionResponse = ListOffsetsResponse.ListOffsetsPartitionResponse
 
 
-def handle(context: Context, request: ListOffsetsRequest) -> ListOffsetsResponse:
+def handle(context: Context, request: ListOffsetsRequest) -> ListOffsetsResponse | Later[ListOffsetsResponse]:
     """Answer every partition by itself: one that fails leaves its neighbours alone, one named twice fails once (L-09)."""
+    topics = context.cluster.metadata.topics
+    closed: list[Partition] = []
+    for topic in request.topics:
+        closed += closed_to_read(topics.get(topic.name), [one.partition_index for one in topic.partitions])
+    return once_open_to_read(context.cluster, closed, lambda: _answered(context, request))
+
+
+def _answered(context: Context, request: ListOffsetsRequest) -> ListOffsetsResponse:
     if request.isolation_level not in (READ_UNCOMMITTED, READ_COMMITTED):
         return failed(request, ErrorCode.UNKNOWN_SERVER_ERROR)  # as Kafka answers an isolation level that does not exist (P-30)
     wanted: dict[str, dict[int, ListOffsetsRequest.ListOffsetsPartition]] = {}

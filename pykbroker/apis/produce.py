@@ -3,6 +3,7 @@
 Versions    3-13; advertised from 0 on, which clients built on old versions of librdkafka need, though below 3 the connection is closed (W-08).
 Authorizes  Write on each topic.
 Waits       where flush.messages asks for it, until what was appended is on disk; the connection's next request may be handled meanwhile.
+            Where many logs are not open yet it is worked on in slices, and the connection's next request waits.
 Notes       v5 log_start_offset. v7 zstd. v8 record_errors, error_message (KIP-467). v10 the new leader beside NOT_LEADER_OR_FOLLOWER (KIP-951).
             v13 topic ids (KIP-516). acks=0 is not answered; where it fails, the connection is closed, which is all that a client can be told.
             With one replica nothing else is waited for, so timeout_ms has nothing to limit (P-24).
@@ -10,11 +11,12 @@ Not done    transactions: a request with a transactional batch is TRANSACTIONAL_
 Semantics   P-01 … P-34, I-04 … I-16, W-17, W-18, W-21.  Sources: KIP-98, KIP-110, KIP-467, KIP-516, KIP-951.
 """
 
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from pykbroker.context import Close, Context
-from pykbroker.later import Later
-from pykbroker.partition import Partition
+from pykbroker.later import Later, Slices, in_turns, when
+from pykbroker.partition import LOGS_PER_SLICE, Partition
 from pykbroker.protocol.errors import ErrorCode, KafkaError
 from pykbroker.protocol.messages import ProduceRequest, ProduceResponse
 from pykbroker.protocol.records import ATTRIBUTES_OFFSET, MAGIC_OFFSET
@@ -37,6 +39,7 @@ TRANSACTIONAL = 0x10
 PartitionResponse = ProduceResponse.PartitionProduceResponse
 TopicResponse = ProduceResponse.TopicProduceResponse
 Outcome = ProduceResponse | Close | None
+ByPartition = tuple[ProduceRequest.TopicProduceData, dict[int, list[ProduceRequest.PartitionProduceData]]]
 
 
 def handle(context: Context, request: ProduceRequest) -> Outcome | Later[Outcome]:
@@ -47,14 +50,31 @@ def handle(context: Context, request: ProduceRequest) -> Outcome | Later[Outcome
         return _outcome(request, _all_refused(request, fault))
     append = _Append(context, request.acks)
     if len(topics) == 1 and len(topics[0].partition_data) == 1:
-        answers = [(topics[0], [append.to_partition(topics[0], topics[0].partition_data[0])])]
-    else:
-        answers = [(topic, [append.last_of(topic, data) for data in by_index.values()]) for topic, by_index in _by_partition(topics)]
+        return _answered(append, request, [(topics[0], [append.to_partition(topics[0], topics[0].partition_data[0])])])
+    if sum([len(topic.partition_data) for topic in topics]) > LOGS_PER_SLICE:
+        return _appended_in_turns(append, request)
+    answers = [(topic, [append.last_of(topic, data) for data in by_index.values()]) for topic, by_index in _by_partition(topics)]
+    return _answered(append, request, answers)
+
+
+def _appended_in_turns(append: "_Append", request: ProduceRequest) -> Outcome | Later[Outcome]:
+    """Where many logs are not open yet, others have their turn in between."""
+    by_topic = _by_partition(request.topic_data)
+    each = [(topic, several) for topic, by_index in by_topic for several in by_index.values()]
+    appended = in_turns(append.context.cluster.waits, append.to_all(each))
+    if isinstance(appended, Later):
+        _copy_out_of_frame(request)
+    return when(appended, lambda told: _answered(append, request, _with_topics(by_topic, told)))
+
+
+def _answered(
+    append: "_Append", request: ProduceRequest, answers: list[tuple[ProduceRequest.TopicProduceData, list[PartitionResponse]]]
+) -> Outcome | Later[Outcome]:
     response = ProduceResponse(
         responses=[TopicResponse(name=topic.name, topic_id=topic.topic_id, partition_responses=told) for topic, told in answers]
     )
-    if append.moved and context.api_version >= FIRST_VERSION_WITH_NEW_LEADER:
-        _name_new_leaders(context, append.moved, response)
+    if append.moved and append.context.api_version >= FIRST_VERSION_WITH_NEW_LEADER:
+        _name_new_leaders(append.context, append.moved, response)
     if append.undurable:
         return _when_durable(append.undurable, request, response)
     return _outcome(request, response)
@@ -99,16 +119,28 @@ def _all_refused(request: ProduceRequest, fault: KafkaError) -> ProduceResponse:
     return response
 
 
-def _by_partition(
-    topics: list[ProduceRequest.TopicProduceData],
-) -> list[tuple[ProduceRequest.TopicProduceData, dict[int, list[ProduceRequest.PartitionProduceData]]]]:
+def _by_partition(topics: list[ProduceRequest.TopicProduceData]) -> "list[ByPartition]":
     """Each topic once, and by partition what came for it: of one that is named twice more than one (P-28)."""
-    found: dict[tuple[str, bytes], tuple[ProduceRequest.TopicProduceData, dict[int, list[ProduceRequest.PartitionProduceData]]]] = {}
+    found: dict[tuple[str, bytes], ByPartition] = {}
     for topic in topics:
         _, by_index = found.setdefault((topic.name, topic.topic_id), (topic, {}))
         for one in topic.partition_data:
             by_index.setdefault(one.index, []).append(one)
     return [each for each in found.values() if each[1]]
+
+
+def _with_topics(
+    by_topic: list[ByPartition], told: list[PartitionResponse]
+) -> list[tuple[ProduceRequest.TopicProduceData, list[PartitionResponse]]]:
+    left = iter(told)
+    return [(topic, list(islice(left, len(by_index)))) for topic, by_index in by_topic]
+
+
+def _copy_out_of_frame(request: ProduceRequest) -> None:
+    """What is appended only when others have had their turn must not lie where the next frame may come to lie."""
+    for topic in request.topic_data:
+        for one in topic.partition_data:
+            one.records = None if one.records is None else bytearray(one.records)
 
 
 def _outcome(request: ProduceRequest, response: ProduceResponse) -> Outcome:
@@ -125,10 +157,10 @@ def _outcome(request: ProduceRequest, response: ProduceResponse) -> Outcome:
 class _Append:
     """The appends of one request."""
 
-    __slots__ = ("_acks", "_context", "_now_ms", "moved", "undurable")
+    __slots__ = ("_acks", "_now_ms", "context", "moved", "undurable")
 
     def __init__(self, context: Context, acks: int) -> None:
-        self._context = context
+        self.context = context
         self._acks = acks
         self._now_ms = context.cluster.clock.now_ms
         self.moved: list[tuple[PartitionResponse, Partition]] = []
@@ -136,12 +168,25 @@ class _Append:
         self.undurable: list[tuple[PartitionResponse, Later[None]]] = []
         """What was appended, and is not as durable yet as it must be before it is told."""
 
+    def to_all(
+        self, each: list[tuple[ProduceRequest.TopicProduceData, list[ProduceRequest.PartitionProduceData]]]
+    ) -> Slices[list[PartitionResponse]]:
+        """Append to one partition after the other; when some logs had to be opened, or made, others have their turn."""
+        told, logs = [], self.context.cluster.logs.logs
+        open_before = len(logs)
+        for topic, several in each:
+            told.append(self.last_of(topic, several))
+            if len(logs) - open_before >= LOGS_PER_SLICE:
+                yield None
+                open_before = len(logs)
+        return told
+
     def last_of(self, topic: ProduceRequest.TopicProduceData, several: list[ProduceRequest.PartitionProduceData]) -> PartitionResponse:
         """Append the last that came for one partition. Of several, those whose shape is wrong do not count, but one of them is what is told (P-28)."""
         sound, refused = [], None
         for one in several if len(several) > 1 else ():
             try:
-                one_batch(one.records, self._context.api_version)
+                one_batch(one.records, self.context.api_version)
                 sound.append(one)
             except KafkaError:
                 refused = self.to_partition(topic, one)
@@ -156,7 +201,7 @@ class _Append:
         if isinstance(found, ErrorCode):
             return _refused(data.index, found)
         try:
-            batch = one_batch(data.records, self._context.api_version)
+            batch = one_batch(data.records, self.context.api_version)
             error = self._error_before_append(found)
             if error:
                 response = _refused(data.index, error)
@@ -180,9 +225,9 @@ class _Append:
         return response
 
     def _partition(self, topic: ProduceRequest.TopicProduceData, index: int) -> Partition | ErrorCode:
-        metadata = self._context.cluster.metadata
+        metadata = self.context.cluster.metadata
         known: Topic | None
-        if self._context.api_version < FIRST_VERSION_WITH_TOPIC_IDS:
+        if self.context.api_version < FIRST_VERSION_WITH_TOPIC_IDS:
             known = metadata.topics.get(topic.name)
         else:
             known = metadata.topics_by_id.get(topic.topic_id)
@@ -195,9 +240,9 @@ class _Append:
     def _error_before_append(self, partition: Partition) -> ErrorCode:
         if not -1 <= self._acks <= 1:
             return ErrorCode.INVALID_REQUIRED_ACKS
-        if partition.topic.is_internal and self._context.client_id != ADMIN_CLIENT_ID:
+        if partition.topic.is_internal and self.context.client_id != ADMIN_CLIENT_ID:
             return ErrorCode.INVALID_TOPIC_EXCEPTION
-        return partition.leadership_error(self._context.session.broker.node_id)
+        return partition.leadership_error(self.context.session.broker.node_id)
 
 
 def _name_new_leaders(context: Context, moved: list[tuple[PartitionResponse, Partition]], response: ProduceResponse) -> None:
