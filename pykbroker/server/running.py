@@ -85,6 +85,7 @@ class RunningBroker:
         """Answer what is under way, write everything down, let go of everything."""
         await self.server.stop(grace_ms)
         await self.threads.stop()
+        self._passing_time.stop()  # Nobody is there any more who waits; what is left of work in slices must not touch files that are closed.
         try:
             self.cluster.stop()
         finally:
