@@ -165,34 +165,30 @@ def _swapped_in(files: Files, directory: str, names: Sequence[str]) -> list[str]
     if not leftovers:
         return list(names)
     first_unfinished = min((int(name[:20]) for name in leftovers if name.endswith(".log.cleaned")), default=None)
-    swapped = []
     for name in leftovers:
         if not name.endswith(".swap"):
             continue
         if f"{name[:20]}.log.swap" not in names or (first_unfinished is not None and int(name[:20]) >= first_unfinished):
             files.delete(f"{directory}/{name}")
         else:
+            if name.endswith(".log.swap"):
+                _delete_replaced(files, directory, name)
             files.rename(f"{directory}/{name}", f"{directory}/{name.removesuffix('.swap')}")
-            swapped.append(name)
-    _delete_replaced(files, directory, swapped)
     for name in leftovers:
         if not name.endswith(".swap"):
             files.delete(f"{directory}/{name}")
     return files.list(directory)
 
 
-def _delete_replaced(files: Files, directory: str, swaps: Sequence[str]) -> None:
-    """Old segments whose batches are in the new ones by now."""
-    for name in swaps:
-        if not name.endswith(".log.swap"):
-            continue
-        base = int(name[:20])
-        segment = LogSegment(files, directory, base, size=files.size(f"{directory}/{base:020d}.log"))
-        last = segment.last_batch()
-        end = base if last is None else last.next_offset
-        for other in files.list(directory):
-            if other.endswith(".log") and base < int(other[:20]) < end:
-                LogSegment(files, directory, int(other[:20])).delete()
+def _delete_replaced(files: Files, directory: str, swap: str) -> None:
+    """Old segments whose batches are in the new one go before it takes its name: whoever is stopped in between finds out again what they are."""
+    base = int(swap[:20])
+    new = LogSegment(files, directory, base, size=files.size(f"{directory}/{swap}"))
+    new.log_name = f"{directory}/{swap}"
+    end = max((placed.batch.next_offset for placed in new.batches_from(0)), default=base)
+    for other in files.list(directory):
+        if other.endswith(".log") and base < int(other[:20]) < end:
+            LogSegment(files, directory, int(other[:20])).delete()
 
 
 def _load_segments(loaded: UnifiedLog, names: Sequence[str], now_ms: int, start_offset: int) -> None:

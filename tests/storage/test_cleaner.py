@@ -338,6 +338,43 @@ def test_a_stop_at_any_operation_leaves_the_old_records_or_the_new(logs, code):
     assert len(after) == 3 < len(before)
 
 
+def copy_of(files: MemoryFiles, directory: str) -> MemoryFiles:
+    copy = MemoryFiles()
+    copy.make_directory(directory)
+    for name in files.list(directory):
+        copy.append(f"{directory}/{name}", [files.read_whole(f"{directory}/{name}")])
+    return copy
+
+
+def test_a_start_that_is_killed_while_it_ends_a_compaction_loses_nothing(logs):
+    newest = {b"k0", b"k1", b"k2"}
+    for fails_at in count(1):
+        memory, disk = MemoryFiles(), Disk(fails_at, errno.EIO)
+        log = logs.create(FaultyFiles(memory, disk), replace(CONFIG, segment_bytes=10_000))
+        for number in range(20):
+            write(log, (b"k%d" % (number % 3), b"x" * 40))
+            if number % 4 == 3:
+                log.roll(NOW_MS)  # small segments, of which one is made
+        write(log, (b"behind", b"them"))
+        disk.is_armed = True
+        clean(log)
+        if disk.operations < fails_at:
+            break
+        if not any(name.endswith(".log.swap") for name in memory.list(log.directory)):
+            continue
+        for killed_at in count(1):
+            left, killed = copy_of(memory, log.directory), Disk(killed_at, errno.EIO)
+            killed.is_armed = True
+            logs.reopen(FaultyFiles(left, killed), CONFIG, clean=False)
+            found = logs.reopen(left, CONFIG, clean=False)
+            offsets = offsets_in(found)
+            assert found.end_offset == 21, f"operations {fails_at} and {killed_at}"
+            assert offsets == sorted(set(offsets))
+            assert {key for _, key, *_ in records_in(found)} == {*newest, b"behind"}
+            if killed.operations < killed_at:
+                break
+
+
 def test_a_crash_at_any_time_leaves_the_newest(logs, seeds):
     for seed in range(150):
         source = seeds(seed)
