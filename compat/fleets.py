@@ -45,6 +45,9 @@ SEVERING = frozenset({"connections.max.idle.ms"})
 SOON = {"log.initial.task.delay.ms": "500"}
 """Kafka looks at its logs half a minute after it started, which nobody wants to wait for."""
 
+SOON_MISSED = {"broker.session.timeout.ms": "4000", "broker.heartbeat.interval.ms": "500"}
+"""A broker of Kafka's that is killed is missed, and may come back, when its session is over, after nine seconds else."""
+
 START_TIMEOUT_S = 30
 IT_IS_UP = b"bootstrap.servers="
 """What our broker says then. That somebody listens at its port shows nothing: it may be somebody else."""
@@ -164,7 +167,7 @@ class ApacheKafka:
             raise Missing(problem)
         each = len(oracle.SECURE_LISTENERS) if fleet.secure else 1
         port = free_ports(fleet.nodes * (each + 1))
-        settings = SOON | fleet.settings
+        settings = SOON | (SOON_MISSED if fleet.restarts else {}) | fleet.settings
         cluster = oracle.Cluster(port, fleet.nodes, fleet.secure, settings, fleet.features, short_lived=True)
         oracle.start_cluster(self._cluster, cluster)
         self._is_up = True

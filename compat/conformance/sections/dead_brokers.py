@@ -19,8 +19,8 @@ STOPPED = (THREE, RESTARTS)
 NOBODY = -1
 ONLY_LEADER = 1
 FIRST_WITH_OFFLINE_REPLICAS = 5
-LONGER_THAN_A_BROKERS_SESSION_MS = 15_000
-"""A broker that says nothing for nine seconds (broker.session.timeout.ms) is fenced, and leaves the replicas in sync."""
+LONGER_THAN_A_BROKERS_SESSION_MS = 12_000
+"""A broker that says nothing for nine seconds (broker.session.timeout.ms, if it is not less) is fenced, and leaves the replicas in sync."""
 
 
 def topic_on(target: Target, *replicas: int, **configs: str) -> Topic:
