@@ -4,7 +4,6 @@ import pytest
 
 from pykbroker.broker import Broker, Listener
 from pykbroker.context import Close
-from pykbroker.later import Later
 from pykbroker.metadata.controller import NewTopic
 from pykbroker.protocol.compression import CompressionType
 from pykbroker.protocol.crc32c import crc32c
@@ -12,6 +11,7 @@ from pykbroker.protocol.errors import ErrorCode
 from pykbroker.protocol.messages import ProduceRequest
 from pykbroker.protocol.records import batches
 from pykbroker.storage.memory_files import MemoryFiles
+from tests.held_work import HeldWork
 
 VERSIONS = range(3, 14)
 
@@ -343,29 +343,9 @@ def test_after_a_restart_the_last_batch_is_known(start, is_clean):
 # -- durability --------------------------------------------------------------------------------------------------
 
 
-class Offload:
-    """Work that ends when the test says so."""
-
-    def __init__(self):
-        self.waiting = []
-
-    def __call__(self, work):
-        later = Later()
-        self.waiting.append((work, later))
-        return later
-
-    def finish(self):
-        while self.waiting:
-            work, later = self.waiting.pop(0)
-            later.settle(work())
-
-    def fail_one(self):
-        self.waiting.pop(0)[1].fail(OSError("the disk is gone"))
-
-
 @pytest.fixture
 def disk():
-    return Offload()
+    return HeldWork()
 
 
 @pytest.fixture
@@ -373,7 +353,7 @@ def durable(start, disk):
     """A topic `t` whose every record must be on disk before it is told of."""
     client = start(offload=disk)
     client.cluster.controller.create_topics([NewTopic("t", 2, 1, configs={"flush.messages": "1"})])
-    disk.finish()
+    disk.run()
     return client
 
 
@@ -387,7 +367,7 @@ def test_nothing_is_acknowledged_or_seen_before_it_is_on_disk(durable, disk, ack
     assert first.later.overlaps
     assert not first.is_answered
     assert not reader.is_answered
-    disk.finish()
+    disk.run()
     assert [one.response.responses[0].partition_responses[0].base_offset for one in (first, second)] == [0, 1]
     assert reader.response.responses[0].partitions[0].high_watermark >= 1
 
@@ -397,7 +377,7 @@ def test_a_sync_that_fails_is_told_and_takes_only_that_log_away(durable, disk):
     both = durable.send(durable.produce_request("t", data), 11)
     disk.fail_one()
     assert not both.is_answered
-    disk.finish()
+    disk.run()
 
     answers = {one.index: (one.error_code, one.base_offset) for one in both.response.responses[0].partition_responses}
     assert answers == {0: (ErrorCode.KAFKA_STORAGE_ERROR, -1), 1: (0, 0)}

@@ -12,26 +12,10 @@ from pykbroker.protocol.header import request_frame
 from pykbroker.protocol.messages import ConfigRecord, CreateTopicsRequest
 from pykbroker.session import Session
 from pykbroker.storage.memory_files import FaultyFiles, MemoryFiles
+from tests.held_work import HeldWork
 
 METADATA_LOG = "__cluster_metadata-0/00000000000000000000.log"
 SEED = 4711
-
-
-class HeldBack:
-    """Offload that does nothing until it is told to."""
-
-    def __init__(self):
-        self.work = []
-
-    def __call__(self, work):
-        later = Later()
-        self.work.append((work, later))
-        return later
-
-    def run(self):
-        work, self.work = self.work, []
-        for do, later in work:
-            later.settle(do())
 
 
 def create(cluster, name, partitions=1, **configs):
@@ -122,7 +106,7 @@ def test_nobody_is_told_of_what_a_start_replays_and_everybody_of_what_comes_then
 
 
 def test_an_answer_waits_for_the_disk(new_cluster):
-    held_back = HeldBack()
+    held_back = HeldWork()
     cluster = new_cluster(files=MemoryFiles(crashable=True), offload=held_back)
     held_back.run()
     request = CreateTopicsRequest(topics=[CreateTopicsRequest.CreatableTopic(name="t", num_partitions=1, replication_factor=1)])
@@ -141,7 +125,7 @@ def test_crashes_lose_nothing_that_was_answered_and_half_of_nothing(new_cluster)
     """At a random moment of random decisions: what was answered is there, what was not is there whole or not at all."""
     for seed in range(SEED, SEED + 60):
         dice = random.Random(seed)
-        held_back = HeldBack()
+        held_back = HeldWork()
         files = MemoryFiles(crashable=True)
         cluster = new_cluster(files=files, offload=held_back)
         pending, made = [], {}
@@ -193,7 +177,7 @@ def test_a_producer_id_is_given_once_whatever_happens(new_cluster):
 
 
 def test_a_producer_id_waits_until_its_block_is_on_disk(new_cluster):
-    held_back = HeldBack()
+    held_back = HeldWork()
     cluster = new_cluster(files=MemoryFiles(crashable=True), offload=held_back)
     held_back.run()
 

@@ -15,6 +15,7 @@ from pykbroker.metadata.controller import MorePartitions, NewTopic
 from pykbroker.metadata.decisions import Decisions
 from pykbroker.protocol.errors import ErrorCode, KafkaError
 from pykbroker.storage.memory_files import FaultyFiles, MemoryFiles
+from tests.held_work import HeldWork
 
 PARTITIONS = 3
 
@@ -135,29 +136,8 @@ def test_a_decision_that_fails_or_whose_listener_does_holds_up_nobody(cluster):
     assert done(cluster, decisions.make(made(4))) == 4
 
 
-class OneByOne:
-    """Offload that does nothing until it is told to, and fails where the disk does."""
-
-    def __init__(self):
-        self.work = []
-
-    def __call__(self, work):
-        later = Later()
-        self.work.append((work, later))
-        return later
-
-    def run_one(self):
-        work, later = self.work.pop(0)
-        try:
-            value = work()
-        except OSError as error:
-            later.fail(error)
-        else:
-            later.settle(value)
-
-
 def test_decisions_about_different_topics_share_one_sync_and_those_about_one_do_not_meet(new_cluster):
-    held_back = OneByOne()
+    held_back = HeldWork()
     cluster = new_cluster(files=MemoryFiles(crashable=True), offload=held_back)
     controller = cluster.controller
     made = [controller.create_topics([NewTopic(name)]) for name in ("a", "b", "c.d", "c_d", "e")]
@@ -182,7 +162,7 @@ def test_whatever_overlaps_and_fails_the_log_says_what_was_answered(new_cluster,
         if broken and operation in {"append", "sync"} and name.startswith(log.DIRECTORY):
             raise OSError(5, "the disk is broken")
 
-    held_back, clock = OneByOne(), VirtualClock()
+    held_back, clock = HeldWork(), VirtualClock()
     cluster = new_cluster(files=FaultyFiles(files, fault), clock=clock, offload=held_back)
     replay, offsets = cluster.replay, []
     cluster.replay = lambda offset, record: (offsets.append(offset), replay(offset, record))
@@ -228,7 +208,7 @@ def test_whatever_overlaps_and_fails_the_log_says_what_was_answered(new_cluster,
 
 
 def test_what_is_durable_while_another_is_replayed_waits_for_it(new_cluster):
-    held_back = OneByOne()
+    held_back = HeldWork()
     cluster = new_cluster(files=MemoryFiles(crashable=True), offload=held_back)
     replay, offsets = cluster.replay, []
     cluster.replay = lambda offset, record: (offsets.append(offset), replay(offset, record))

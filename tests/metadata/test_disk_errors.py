@@ -8,7 +8,6 @@ from types import SimpleNamespace
 import pytest
 
 from pykbroker.clock import VirtualClock
-from pykbroker.later import Later
 from pykbroker.log_directory import FIRST_REOPEN_PAUSE_MS, LONGEST_REOPEN_PAUSE_MS
 from pykbroker.metadata.controller import MorePartitions, NewTopic
 from pykbroker.protocol.errors import ErrorCode, KafkaError
@@ -26,6 +25,7 @@ from pykbroker.protocol.messages import (
 )
 from pykbroker.protocol.records import NewRecord, batches, build_batch
 from pykbroker.storage.memory_files import FaultyFiles, MemoryFiles
+from tests.held_work import HeldWork
 
 DIRECTORY = "__cluster_metadata-0"
 BROKEN = ErrorCode.KAFKA_STORAGE_ERROR
@@ -235,28 +235,8 @@ def test_a_log_that_lost_what_was_acknowledged_stays_offline(client, disk):
     assert client.topics().keys() == {"a", "b"}
 
 
-class HeldBack:
-    """Offload that does nothing until it is told to."""
-
-    def __init__(self):
-        self.work = []
-
-    def __call__(self, work):
-        later = Later()
-        self.work.append((work, later))
-        return later
-
-    def run(self):
-        while self.work:
-            work, later = self.work.pop(0)
-            try:
-                later.settle(work())
-            except OSError as error:
-                later.fail(error)
-
-
 def test_those_who_wait_for_their_turn_are_told_and_nothing_of_theirs_is_done(new_cluster, ask, disk):
-    held_back = HeldBack()
+    held_back = HeldWork()
     client = client_of(new_cluster, ask, disk.files, held_back)
     controller = client.cluster.controller
     results = [controller.create_topics([NewTopic(f"t{number}")]) for number in range(3)]

@@ -84,14 +84,20 @@ def a_session_ends_with_its_broker(target: Target) -> None:
     expect(answer, error_code=ErrorCode.FETCH_SESSION_ID_NOT_FOUND, session_id=0, responses=[])
 
 
+def with_three_batches(target: Target) -> Topic:
+    """A topic with three batches of one producer."""
+    topic = target.new_topic()
+    for sequence in range(3):
+        expect(target.produce_batch(topic, batch_at(sequence)), error_code=ErrorCode.NONE, base_offset=sequence)
+    return topic
+
+
 @check("I-14", api="Produce", needs=RESTARTS, alone=True)
 def a_producers_last_batch_is_known_after_a_restart(target: Target) -> None:
     """Given three batches of a producer, and a broker that is stopped and comes back, the last one sent again answers its offset, the one before is
     OUT_OF_ORDER_SEQUENCE_NUMBER, and the next sequence is appended behind them.
     """
-    topic = target.new_topic()
-    for sequence in range(3):
-        expect(target.produce_batch(topic, batch_at(sequence)), error_code=ErrorCode.NONE, base_offset=sequence)
+    topic = with_three_batches(target)
 
     target.restart()
 
@@ -106,9 +112,7 @@ def a_producers_last_batch_is_known_after_a_crash(target: Target) -> None:
     """Given three batches of a producer, and a broker that is killed and comes back, the last one sent again answers its offset, and the next
     sequence is appended behind it.
     """
-    topic = target.new_topic()
-    for sequence in range(3):
-        expect(target.produce_batch(topic, batch_at(sequence)), error_code=ErrorCode.NONE, base_offset=sequence)
+    topic = with_three_batches(target)
 
     target.crash()
 
