@@ -4,6 +4,7 @@ A check says what it needs in words (`three brokers`, `group.max.size=3`); check
 """
 
 import contextlib
+import itertools
 import os
 import pathlib
 import re
@@ -15,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -52,6 +54,9 @@ START_TIMEOUT_S = 30
 IT_IS_UP = b"bootstrap.servers="
 """What our broker says then. That somebody listens at its port shows nothing: it may be somebody else."""
 
+_NUMBERS = itertools.count(1)
+LANES = 2
+"""So many starts with something special at a time: most of a check's time is waiting."""
 FIRST_PORT, LAST_PORT = 20_000, 31_900
 """Where the kernel gives no ports to clients."""
 
@@ -158,7 +163,7 @@ class ApacheKafka:
     name = "Apache Kafka"
 
     def __init__(self) -> None:
-        self._cluster = f"fleet-{os.getpid()}"
+        self._cluster = f"fleet-{os.getpid()}-{next(_NUMBERS)}"
         self._is_up = False
 
     def start(self, fleet: Fleet) -> Address:
@@ -270,11 +275,28 @@ def judged(system: System, checks: Sequence[Check], *, jobs: int, say: Callable[
     plain = Fleet(nodes, checks=list(checks))
     results = {result.check: result for result in _judged_on(system, plain, jobs, say)}
     skipped = [check for check, result in results.items() if result.status is Status.SKIPPED]
-    for fleet in fleets(skipped):
+    started: list[System] = []
+
+    def try_fleet(fleet: Fleet) -> list[Result]:
+        own = type(system)()
+        started.append(own)
         try:
-            results |= {result.check: result for result in _judged_on(system, fleet, jobs, say)}
+            return _judged_on(own, fleet, jobs, say)
         except Missing as missing:
             say(f"{system.name}, {fleet}: {len(fleet.checks)} checks are skipped. {missing}")
+            return []
+
+    with ThreadPoolExecutor(LANES) as lanes:
+        longest_first = sorted(fleets(skipped), key=lambda fleet: not fleet.restarts)
+        done = [lanes.submit(try_fleet, fleet) for fleet in longest_first]
+        try:
+            for one in done:
+                results |= {result.check: result for result in one.result()}
+        except BaseException:
+            lanes.shutdown(wait=False, cancel_futures=True)
+            for one_system in started:
+                one_system.stop()  # whoever is put to checks fails the rest of them at once
+            raise
     return list(results.values())
 
 
