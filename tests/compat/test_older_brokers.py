@@ -77,16 +77,19 @@ JOBS = 8
 def held_down_to(newest: Mapping[str, int]) -> Iterator[None]:
     """Our broker serves these APIs, up to these versions, and no others."""
     names = served_names()
-    with pytest.MonkeyPatch.context() as patch:
-        for key, name in list(names.items()):
-            module = served(key)
-            if name in newest:
-                patch.setattr(module, "VERSIONS", range(module.VERSIONS.start, newest[name] + 1))
-            else:
-                patch.delitem(names, key)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            for key, name in list(names.items()):
+                module = served(key)
+                if name in newest:
+                    patch.setattr(module, "VERSIONS", range(module.VERSIONS.start, newest[name] + 1))
+                else:
+                    del names[key]
+            forget_what_is_served()
+            yield
+    finally:
+        served_names.cache_clear()
         forget_what_is_served()
-        yield
-    forget_what_is_served()
 
 
 def forget_what_is_served() -> None:
