@@ -207,7 +207,7 @@ class LogSegment:
         self._forget_indexes()
         self._is_open = True
         sound = 0
-        for position, batch in in_order(self._sound_batches(), self.base_offset):
+        for position, batch in in_order(self.sound_batches(), self.base_offset):
             self._see(position, batch)
             sound = position + batch.size_in_bytes
             yield batch
@@ -215,7 +215,7 @@ class LogSegment:
             self.files.truncate(self.log_name, sound)
             self.size = sound
 
-    def _sound_batches(self) -> Iterator[Placed]:
+    def sound_batches(self) -> Iterator[Placed]:
         """The batches up to the first that is torn, has a wrong checksum, or an offset that no index of this segment can hold."""
         try:
             for placed in self.batches_from(0):

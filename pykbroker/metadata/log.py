@@ -11,7 +11,6 @@ disk kept of a decision that was refused is cut off before the next one is made.
 import errno
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -37,7 +36,7 @@ from pykbroker.protocol.wire import Malformed, read_unsigned_varint, unsigned_va
 from pykbroker.storage import loader, reopening
 from pykbroker.storage.checkpoints import CheckpointDamaged
 from pykbroker.storage.log import LogConfig, UnifiedLog
-from pykbroker.storage.segment import CURRENT_MAGIC
+from pykbroker.storage.offset_order import consecutive
 from pykbroker.storage.validator import ValidationSettings
 
 if TYPE_CHECKING:
@@ -95,12 +94,8 @@ class MetadataLog:
         """A crash tears what was not synced yet; what was, a damaged disk has lost, and with it everything that was decided later."""
         end = self._snapshot_offset
         for segment in self._opened.segments:
-            end = max(end, segment.base_offset)
-            with suppress(CorruptBatch):
-                for _, batch in segment.batches_from(0):
-                    if batch.magic != CURRENT_MAGIC or batch.base_offset != end or not batch.is_sound():
-                        break
-                    end = batch.next_offset
+            for _, batch in consecutive(segment.sound_batches(), segment.base_offset):
+                end = max(end, batch.next_offset)
         if end < recovery_point:
             raise CheckpointDamaged(
                 f"{DIRECTORY} is damaged: it ends at offset {end}, and decisions up to {recovery_point} were on disk; restore the data directory, or use "

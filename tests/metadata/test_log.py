@@ -1,5 +1,6 @@
 """`__cluster_metadata` is written as Kafka writes it: the same records, in the same frames, in the same order, one batch a decision."""
 
+import errno
 import random
 
 import pytest
@@ -240,3 +241,20 @@ def test_a_broker_does_not_begin_anew_beside_the_logs_of_topics(new_cluster):
 
     with pytest.raises(CheckpointDamaged, match="a-0"):
         new_cluster(files=cluster.files)
+
+
+def test_a_snapshot_whose_log_was_not_shortened_is_no_damage(new_cluster, monkeypatch):
+    """The disk took the snapshot, and nothing behind it; then a minute passed, and the broker was killed."""
+    monkeypatch.setattr(metadata_log, "_FEW_RECORDS", 20)
+    monkeypatch.setattr(metadata_log.UnifiedLog, "roll", refuse)
+    cluster = new_cluster()
+    churn(cluster, 20)
+    assert [name for name in cluster.files.list("__cluster_metadata-0") if name.endswith(".checkpoint")]
+    cluster.controller.create_topics([NewTopic("t")])
+    cluster.clock.advance(60_000)
+
+    assert list(new_cluster(files=cluster.files).metadata.topics) == ["t"]
+
+
+def refuse(*_):
+    raise OSError(errno.ENOSPC, "the disk is full")
