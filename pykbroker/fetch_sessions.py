@@ -9,6 +9,7 @@ Rules FS-01 to FS-14. Kafka divides its slots over eight caches, so fewer than e
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Protocol
 
+from pykbroker.limits import MAX_FETCH_SESSION_PARTITIONS
 from pykbroker.protocol.errors import ErrorCode, KafkaError
 from pykbroker.protocol.messages import FetchRequest
 
@@ -26,9 +27,6 @@ FIRST_VERSION_WITH_TOPIC_IDS = 13
 
 EVICTION_MS = 120_000
 """Kafka's min.incremental.fetch.session.eviction.ms, which is no setting: a session is safe from others for so long."""
-
-MOST_KEPT_PARTITIONS = 500_000
-"""In all sessions together: about 180 MB. A slot alone bounds nothing, since a frame of 2.5 MB names 90,000 partitions, known or not."""
 
 _CACHES_OF_KAFKA = 8
 _LARGEST_ID = 2**31 - 1
@@ -231,7 +229,7 @@ class FetchSessions:
             before = len(session.partitions)
             session.update(request.topics, request.forgotten_topics_data)
             self._kept_partitions += len(session.partitions) - before
-            if self._kept_partitions > MOST_KEPT_PARTITIONS and len(session.partitions) > before:
+            if self._kept_partitions > MAX_FETCH_SESSION_PARTITIONS and len(session.partitions) > before:
                 self._drop(session_id)
                 raise KafkaError(ErrorCode.FETCH_SESSION_ID_NOT_FOUND, f"There is no more room for what fetch session {session_id} wants.")
         if not session.partitions:
@@ -248,7 +246,7 @@ class FetchSessions:
         size = len(session.partitions)
         if len(self._sessions) >= self.slots and not self._make_room(size, now_ms):
             return
-        while self._kept_partitions + size > MOST_KEPT_PARTITIONS:
+        while self._kept_partitions + size > MAX_FETCH_SESSION_PARTITIONS:
             if not self._make_room(size, now_ms):
                 return
         session.created_ms = session.last_used_ms = now_ms

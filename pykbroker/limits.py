@@ -42,6 +42,9 @@ CROWDED_COUNT_MS = 250
 CROWDED_READER_TIMEOUT_MS = 2000
 """While more than half of MAX_UNSENT_BYTES waits, a peer that takes less than a quarter of what waits for it in this time is disconnected."""
 
+MAX_FETCH_SESSION_PARTITIONS = 500_000
+"""In all fetch sessions together: about 180 MB. A slot alone bounds nothing, since a frame of 2.5 MB names 90,000 partitions, known or not."""
+
 MAX_OVERLAPPING_REQUESTS_PER_CONNECTION = 100
 """Produce requests of one connection that are appended and wait for their fsync; beyond it the next request waits."""
 

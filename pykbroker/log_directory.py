@@ -171,7 +171,7 @@ class LogDirectory:
                 self.offload,
                 now_ms,
                 start_offset=self._start_offsets.get(key, 0),
-                recovery_point=self._recovery_points.get(key, 0),
+                recovery_point=self.recovery_point(key),
                 cleaned_up_to=self._cleaned_up_to.get(key, 0),
                 clean=self.was_clean,
             )
@@ -444,7 +444,7 @@ class LogDirectory:
         key = _key_of(gone)
         if gone.is_syncing or self.logs.get(key) is not gone:
             return
-        known = {"start_offset": self._start_offsets.get(key, 0), "recovery_point": self._recovery_points.get(key, 0)}
+        known = {"start_offset": self._start_offsets.get(key, 0), "recovery_point": self.recovery_point(key)}
         slices = reopening.reopen(gone, self.log_config(key[0]), self.clock.now_ms, **known)
         while True:
             try:

@@ -252,7 +252,7 @@ def test_there_are_as_many_sessions_as_kafka_has_room_for(start, slots, kept):
 
 def test_all_sessions_together_hold_so_many_partitions_and_no_more(client, monkeypatch):
     """One frame can name a hundred thousand that do not exist: a thousand sessions of those would be a way to fill the memory."""
-    monkeypatch.setattr(fetch_sessions, "MOST_KEPT_PARTITIONS", 6)
+    monkeypatch.setattr(fetch_sessions, "MAX_FETCH_SESSION_PARTITIONS", 6)
     client.create("t", 6)
     first, second, third = (new_session(client, 0, 1) for _ in range(3))
     assert all((first, second, third))
