@@ -23,8 +23,8 @@ so that page and check cannot part; where Kafka did not do what its documentatio
 
 - The **id** is that of the behaviour; a letter behind the number tells its parts apart. It never changes its meaning.
 - **APIs**: what has to be served; the versions are those that the check is run in, one by one, as far as the broker has them.
-- **Needs**: settings that the broker has to be started with, or what else it must have; `pykbroker compat --offers` says that it has. *Alone*: it
-  changes something of the whole cluster for a while.
+- **Needs**: settings that the broker has to be started with, or what else it must have; `pykbroker compat --offers` says that it has, and
+  `--switch` how it restarts. *Alone*: it changes something of the whole cluster for a while.
 - Error codes have their names; what a message says is left to each broker, but whether there is one is not.
 
 | section | | checks |
