@@ -42,7 +42,8 @@ def _written(value: object) -> Json:
         case bytes():
             return {"hex": value.hex()}
         case Answered():
-            return {"answered": [value.step, list(value.path), _written(value.otherwise)]}
+            never = [] if value.never is None else [_written(value.never)]
+            return {"answered": [value.step, list(value.path), _written(value.otherwise), *never]}
         case Subscription():
             return {"subscription": value.topic}
         case ProducersBatch():
@@ -63,8 +64,8 @@ def _read(plain: Json, struct: type[Struct] | None, message: type[Message]) -> A
             return bytes.fromhex(text)
         case {"subscription": topic, **nothing} if not nothing:
             return Subscription(topic)
-        case {"answered": [step, path, otherwise]}:
-            return Answered(step, tuple(path), _read(otherwise, None, message))
+        case {"answered": [step, path, otherwise, *never]}:
+            return Answered(step, tuple(path), _read(otherwise, None, message), *(_read(one, None, message) for one in never))
         case {"batch": batch, "producer_id": producer_id, "producer_epoch": epoch, "spoiled": spoiled}:
             return ProducersBatch(bytes.fromhex(batch), _read(producer_id, None, message), _read(epoch, None, message), spoiled)
         case dict() if struct is not None:

@@ -20,11 +20,12 @@ _CRC_AT, _CRC_FROM, _PRODUCER_AT = 17, 21, 43
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """What stands at `path` in the answer to `step`; `otherwise` where there is no such answer."""
+    """What stands at `path` in the answer to `step`; `otherwise` where there is no such answer, or it says `never`."""
 
     step: int
     path: tuple[str | int, ...]
     otherwise: object
+    never: object = None
 
     def read(self, answers: Mapping[int, Message]) -> object:
         """The value, in one broker's answers."""
@@ -34,7 +35,7 @@ class Answered:
                 found = found[part] if isinstance(found, list) and part < len(found) else None
             else:
                 found = getattr(found, part, None)
-        return self.otherwise if found is None or found == "" else found
+        return self.otherwise if found in (None, "", self.never) else found
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 import random
 from typing import Any
 
-from compat.differential.generation.world import UNKNOWN_ID, Producer, World
+from compat.differential.generation.world import Producer, World
 from compat.differential.steps import Answered, ProducersBatch
 from pykbroker.protocol.compression import CompressionType
 from pykbroker.protocol.messages import (
@@ -176,7 +176,7 @@ def _fetched_topic(world: World, topic: str, version: int) -> FetchRequest.Fetch
     ]
     made = FetchRequest.FetchTopic(topic=topic, partitions=partitions)
     if version >= _BY_ID:
-        made.topic_id = world.topic_ids.get(topic, UNKNOWN_ID)  # type: ignore[assignment]
+        made.topic_id = world.fetched_topic_id(topic)  # type: ignore[assignment]
     return made
 
 
@@ -184,7 +184,7 @@ def _forgotten_topic(world: World, version: int) -> FetchRequest.ForgottenTopic:
     topic = world.topic()
     made = FetchRequest.ForgottenTopic(topic=topic, partitions=world.some_partitions(topic))
     if version >= _BY_ID:
-        made.topic_id = world.topic_ids.get(topic, UNKNOWN_ID)  # type: ignore[assignment]
+        made.topic_id = world.fetched_topic_id(topic)  # type: ignore[assignment]
     return made
 
 

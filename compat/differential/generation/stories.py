@@ -4,7 +4,7 @@ from typing import Any
 
 from compat.differential.generation.data import FIRST_TIME
 from compat.differential.generation.groups import heartbeat_of, join_as, sync
-from compat.differential.generation.world import UNKNOWN_ID, Member, World
+from compat.differential.generation.world import Member, World
 from compat.differential.steps import Answered, ProducersBatch
 from pykbroker.protocol.messages import (
     AlterConfigsRequest,
@@ -249,7 +249,7 @@ def _fetched(world: World, topic: str, version: int) -> FetchRequest.FetchTopic:
     partition.partition_max_bytes = 1 << 20
     made = FetchRequest.FetchTopic(topic=topic, partitions=[partition])
     if version >= _FETCHES_BY_ID:
-        made.topic_id = world.topic_ids.get(topic, UNKNOWN_ID)  # type: ignore[assignment]
+        made.topic_id = world.fetched_topic_id(topic)  # type: ignore[assignment]
     return made
 
 

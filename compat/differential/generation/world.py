@@ -1,7 +1,7 @@
 """What a sequence believes to be there while it is made: topics, members, producers. Belief may be wrong, and often is on purpose."""
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from compat.differential.generation.wrongness import spoil
 from compat.differential.steps import Answered, Sequence, Step, fit
@@ -99,6 +99,11 @@ class World:
     def topic_id(self, topic: str) -> Answered | bytes:
         """The id of a topic, as far as it is known; sometimes none."""
         return bytes(16) if self.rarely(0.03) else self.topic_ids.get(topic, UNKNOWN_ID)
+
+    def fetched_topic_id(self, topic: str) -> Answered | bytes:
+        """The same, but never zeros, as Metadata tells of what is not there: that Kafka fails over in a Fetch is explained, and parts the two sessions."""
+        known = self.topic_ids.get(topic)
+        return UNKNOWN_ID if known is None else replace(known, never=bytes(16))
 
     def partition(self, topic: str, missing: float = 0.06) -> int:
         """A partition of it, or one beyond."""
